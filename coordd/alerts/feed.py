@@ -124,6 +124,7 @@ class Feed:
         missed = 0
         if answer.get("resumed"):
             missed = int(answer.get("missed") or 0)
+            self.settled = self.settled and not missed
         else:
             await self._begin(link, answer, heard.at)
             heard.place, heard.at = f"{run}:{answer.get('seq')}", str(answer.get("timestamp"))
@@ -243,8 +244,8 @@ class Feed:
         if self.connected:
             log.warning("no daemon: %s", words)
         self.connected, self.trouble = False, words
-        if crashed is False:
-            heard.stopped = True
+        if crashed is not None:
+            heard.stopped = not crashed
         fires = _DAEMON in self._memory.engine.fires
         if heard.stopped:
             if fires:

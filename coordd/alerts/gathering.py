@@ -110,7 +110,8 @@ class Gathering:
             track = self.tracks[slot] = Track(condition, Phase.PENDING, began, now.mono)
         else:
             known = track.fires and track.condition.id == condition.id
-            track.hold(now.mono, self.rule.hold)
+            if not known:
+                track.hold(began, self.rule.hold)  # what was before has lasted until then
             track.begin(condition, began, now.mono)
             if known:
                 return
