@@ -89,15 +89,16 @@ class AgentFinders:
         programs = enumerated([one.program for one in self.homes if one.enabled])
         return f"sessions of {programs} are seen by themselves; " if programs else ""
 
-    def knows_all_sessions(self, known: Mapping[SourceName, SourceState]) -> bool:
-        """Return whether every living session of Claude Code of this user is shown.
+    def knows_all_sessions(self, kind: str, known: Mapping[SourceName, SourceState]) -> bool:
+        """Return whether every living session of a kind of agent of this user is shown.
 
         So it is where each home was found and can be read. ``known`` are the sources that are read.
         """
-        claude = self.homes[0]
-        homes = [state for name, state in known.items() if name.kind == "claude-code"]
+        finder = next((one for one in self.homes if one.kind == kind), None)
+        homes = [state for name, state in known.items() if name.kind == kind]
         readable = all(one.state not in ("unreadable", "waiting") for one in homes)
-        return self._of_a_user and claude.enabled and bool(homes) and readable and not claude.awaited
+        found = finder is not None and finder.enabled and not finder.awaited
+        return self._of_a_user and found and bool(homes) and readable
 
 
 def session_finders(

@@ -65,6 +65,7 @@ from coordd.sources.process.programs import Program
 from coordd.sources.process.source import ProcessSource
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
+from coordd.sources.sessions import source as sessions_source
 from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
@@ -379,7 +380,7 @@ class ClaudeCodeDriver:
         self.answers = threading.Event()
         self.answers.set()
         self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = claude_code_source.READ_DEADLINE
+        self._deadline = sessions_source.READ_DEADLINE
         self.finder = ClaudeCodeFinder(
             enabled=True,
             homes=HomesWanted(configured=(str(root),)),
@@ -418,7 +419,7 @@ class ClaudeCodeDriver:
         self.home.sessions.symlink_to(self.home.path / "away")
 
     def hang(self) -> None:
-        claude_code_source.READ_DEADLINE = 0.3
+        sessions_source.READ_DEADLINE = 0.3
         self.answers.clear()
 
     def mend(self) -> None:
@@ -427,7 +428,7 @@ class ClaudeCodeDriver:
             self.home.sessions.unlink()
             away.rename(self.home.sessions)
         self.answers.set()
-        claude_code_source.READ_DEADLINE = self._deadline
+        sessions_source.READ_DEADLINE = self._deadline
 
     def stand_still(self, still: bool) -> None:
         raise NotImplementedError
@@ -457,7 +458,7 @@ class CodexDriver:
         self.answers = threading.Event()
         self.answers.set()
         self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = codex_source.READ_DEADLINE
+        self._deadline = sessions_source.READ_DEADLINE
         self.finder = CodexFinder(
             enabled=True,
             homes=HomesWanted(configured=(str(root),), folder=".codex", beside=False),
@@ -477,9 +478,9 @@ class CodexDriver:
         self.answers.wait(5)
         return glance(pid)
 
-    def _hold(self, seen: ProcessFacts, home: str) -> object:
+    def _hold(self, seen: ProcessFacts, home: str, known: Any) -> object:
         self.answers.wait(5)
-        return self._held(seen, home)
+        return self._held(seen, home, known)
 
     def _remote(self, _path: str) -> None:
         self.answers.wait(5)
@@ -505,7 +506,7 @@ class CodexDriver:
         self.home.sessions.symlink_to(self.home.path / "away")
 
     def hang(self) -> None:
-        codex_source.READ_DEADLINE = 0.3
+        sessions_source.READ_DEADLINE = 0.3
         self.answers.clear()
 
     def mend(self) -> None:
@@ -514,7 +515,7 @@ class CodexDriver:
             self.home.sessions.unlink()
             away.rename(self.home.sessions)
         self.answers.set()
-        codex_source.READ_DEADLINE = self._deadline
+        sessions_source.READ_DEADLINE = self._deadline
 
     def close(self) -> None:
         self.mend()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coordd.host.process_facts import ProcessFacts
-from coordd.sources.copilot.programs import home_of, is_program, running_programs
+from coordd.sources.copilot.locks import KIND
+from coordd.sources.copilot.programs import is_named_so
 from coordd.sources.sessions.home_finder import HomeFinder
 
 if TYPE_CHECKING:
@@ -16,34 +16,17 @@ if TYPE_CHECKING:
 class CopilotFinder(HomeFinder["CopilotSource"]):
     """Find homes of Copilot; the arguments are those of :class:`HomeFinder`."""
 
-    kind = "copilot"
+    kind = KIND
     program = "Copilot"
     section = "copilot"
+    home_variable = b"COPILOT_HOME"
 
-    def __init__(
-        self,
-        *,
-        running: Callable[[], Iterable[int]] = running_programs,
-        home_of: Callable[[int], str | None] = home_of,
-        **more: Any,
-    ) -> None:
-        super().__init__(running=running, home_of=home_of, **more)
+    def source_type(self) -> type[CopilotSource]:
+        """Return what makes a source for a home."""
+        from coordd.sources.copilot.source import CopilotSource  # loaded by those who have such a home
 
-    def source(self, path: str, *, named: bool) -> CopilotSource:
-        """Return a source for a home by its canonical path."""
-        from coordd.sources.copilot.source import CopilotSource  # memory, for those who have such a home
+        return CopilotSource
 
-        return CopilotSource(
-            path,
-            named=named,
-            worker=self.home_worker(),
-            places=self.places,
-            watch=self.watch,
-            look=self.process,
-            wanted=self.wanted,
-            remote=self.remote,
-        )
-
-    def is_program(self, seen: ProcessFacts) -> bool:
-        """Return whether a process is a program of Copilot of the own user."""
-        return is_program(seen)
+    def is_named_so(self, seen: ProcessFacts) -> bool:
+        """Return whether a process is a program of Copilot; it waits for nothing."""
+        return is_named_so(seen)

@@ -17,7 +17,7 @@ from coordd.host.process_facts import ProcessFacts
 from coordd.host.processes import glance
 from coordd.sources.copilot import locks as locks_module
 from coordd.sources.copilot.locks import LATE, is_locked, lockers, works_on
-from coordd.sources.copilot.programs import is_program, may_be
+from coordd.sources.copilot.programs import is_named_so, may_be
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it asks /proc")
 
@@ -108,11 +108,10 @@ def test_links_and_folders_are_no_locks(home: CopilotHome) -> None:
 
 
 def test_who_is_a_program(home: CopilotHome) -> None:
-    assert is_program(facts(home.session("s1")))
+    assert is_named_so(facts(home.session("s1")))
     other = home.holder("MainThread")
     seen = glance(other.process.pid)
-    assert seen is not None and may_be(seen) and not is_program(seen)  # of some other script of node
-    assert not is_program(replace(facts(home.session("s2")), uid=os.geteuid() + 1))
+    assert seen is not None and may_be(seen) and not is_named_so(seen)  # of some other script of node
 
 
 def test_a_program_that_names_its_thread_as_node_does_is_known_by_its_file(tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_a_program_that_names_its_thread_as_node_does_is_known_by_its_file(tmp_p
     child = subprocess.Popen([program, "100"])
     try:
         seen = glance(child.pid)
-        assert seen is not None and is_program(replace(seen, name="MainThread"))
+        assert seen is not None and is_named_so(replace(seen, name="MainThread"))
     finally:
         child.kill()
         child.wait()
