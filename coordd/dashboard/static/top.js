@@ -36,7 +36,7 @@ function slim(s) {
     ["load", system.load_average ? `${fixed(system.load_average[0], 2)} of ${count(system.cpu_count)}` : null],
     ...(s.limits ?? []).slice(0, 4).map(limit),
     ["Redis", redis(s.redis), s.redis.configured && !s.redis.connected], ["records", records(s.sinks), Object.values(s.sinks).some((one) => one.state !== "ok")],
-    ["coordd", `${plain(s.daemon.version)}, up ${duration(s.daemon.uptime)}, ${bytes(s.daemon.rss)}, ${fixed(system.self?.cpu_percent, 1)} % CPU`],
+    ["coordd", [plain(s.daemon.version), `up ${duration(s.daemon.uptime)}`, s.daemon.rss ? bytes(s.daemon.rss) : "", system.self?.cpu_percent == null ? "" : `${fixed(system.self.cpu_percent, 1)} % CPU`].filter(Boolean).join(", ")],
   ].filter(([, value]) => value !== null);
   const line = byId("slim");
   if (line.children.length !== parts.length) line.replaceChildren(...parts.map(() => el("span", {}, el("span"), " ", el("b"))));
