@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alerting import alerting
 from dash import Dashboard, dashboard
 from groups import entering, limited
 from left_behind import starter
@@ -395,7 +396,8 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             _records(looks, daemon)
             laid_out = busy.app.coordination / "tasks" / "told-of"
             laid_out.write_text("a task that comes and goes")
-            looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
+            with alerting(busy.home, "--socket", str(daemon.socket)):
+                looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
             looks.all["reloaded"] = look("reloaded", daemon, dash, lambda s: s["restart_required"])
