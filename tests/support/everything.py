@@ -113,9 +113,16 @@ def look(name: str, daemon: Coordd, dash: Dashboard, when: Callable[[Document], 
         for part in _STABLE:
             if _timeless(one.before[part]) != _timeless(one.after[part]):
                 raise NotYet(f"{part}: {one.before[part]} and then {one.after[part]}")
+        if states(one.agents) != (later := states(daemon.rpc("agents.list")["agents"])):
+            raise NotYet(f"agents: {states(one.agents)} and then {later}")
         return one
 
     return eventually(once, what=f"the state {name}", within=90)
+
+
+def states(agents: list[Document]) -> list[tuple[object, ...]]:
+    """Return which agents there are, and what each does."""
+    return [tuple(one[name] for name in ("workspace", "agent_id", "status", "activity")) for one in agents]
 
 
 def _timeless(part: object) -> str:
