@@ -17,7 +17,16 @@ from coordd.installer.dashboard import check_listen
 from coordd.installer.installing import Installation, service_environment
 from coordd.installer.managers import Manager, Setting
 from coordd.installer.removing import Removal
-from coordd.installer.services import COORDD, DASHBOARD, USER, Scope, Wanted, this_installation
+from coordd.installer.services import (
+    ALERT,
+    COORDD,
+    DASHBOARD,
+    SERVICES,
+    USER,
+    Scope,
+    Wanted,
+    this_installation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +95,7 @@ Examples:
   coordd service install --redis-url redis://localhost:6379/0
   coordd service install --dry-run                    what it would do
   coordd service install --dashboard                  and a web page, as a service too
+  coordd service install --alerts                     and coordd-alert, which tells you
   sudo coordd service install --system -w '/home/*/src/*'
   sudo coordd service install --system --run-as ann   reads what ann can read
   sudo coordd service install --system --read-homes   sees sessions of all users
@@ -108,6 +118,11 @@ left alone: what it lacks for what you ask is printed.""",
 @click.option(
     "--dashboard", is_flag=True, help="The dashboard too, as a second service; one that is there is upgraded."
 )
+@click.option(
+    "--alerts",
+    is_flag=True,
+    help="coordd-alert too, which tells what needs you; one that is there is upgraded.",
+)
 @_listen
 @_read_homes
 @_dry_run
@@ -118,6 +133,7 @@ def install(
     workspaces: tuple[str, ...],
     redis_url: str | None,
     dashboard: bool,
+    alerts: bool,
     listen: str | None,
     read_homes: bool | None,
     dry_run: bool,
@@ -126,7 +142,8 @@ def install(
 
     Writes the unit (or plist), makes user, group and directories (--system), and a commented default
     configuration where there is none; tries each project as the user that will read it. The dashboard of
-    the system asks for a token, which is made for root and the members of the group.
+    the system asks for a token, which is made for root and the members of the group. coordd-alert of the
+    system runs as a user of its own.
 
     Session files of coding agents are readable for their user alone. With --read-homes a drop-in of systemd
     gives the system's service CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, by which it may read every file of this
@@ -140,6 +157,7 @@ def install(
             workspaces=workspaces,
             redis_url=redis_url,
             dashboard=dashboard,
+            alerts=alerts,
             listen=_address(listen, dashboard=dashboard),
         ),
         os.getcwd(),
@@ -159,6 +177,7 @@ def install(
 Examples:
   coordd service uninstall
   coordd service uninstall --dashboard          the dashboard alone
+  coordd service uninstall --alerts --purge     coordd-alert alone, and what it remembers
   coordd service uninstall --purge --dry-run    what would go
   sudo coordd service uninstall --system --purge""",
 )
@@ -169,10 +188,15 @@ Examples:
 @click.option(
     "--dashboard", is_flag=True, help="The dashboard alone (with --purge: and its token); coordd stays."
 )
+@click.option(
+    "--alerts",
+    is_flag=True,
+    help="coordd-alert alone (with --purge: and what it told, and its user); coordd stays.",
+)
 @_dry_run
-def uninstall(scope: Scope, purge: bool, dashboard: bool, dry_run: bool) -> None:
-    """Stop the service, and the dashboard's, and remove them; configuration and records stay."""
-    wanted = Wanted(scope=scope, dashboard=dashboard)
+def uninstall(scope: Scope, purge: bool, dashboard: bool, alerts: bool, dry_run: bool) -> None:
+    """Stop the services (dashboard and coordd-alert too) and remove them; configuration and records stay."""
+    wanted = Wanted(scope=scope, dashboard=dashboard, alerts=alerts)
     setting = _setting(wanted)
     Removal(
         wanted=wanted,
@@ -196,7 +220,8 @@ Examples:
 )
 @_scope_options
 @_run_as
-@click.option("--dashboard", is_flag=True, help="The dashboard's.")
+@click.option("--dashboard", "which", flag_value=DASHBOARD.name, help="The dashboard's.")
+@click.option("--alerts", "which", flag_value=ALERT.name, help="The one of coordd-alert.")
 @click.option("--read-homes", is_flag=True, help="The drop-in that 'install --system --read-homes' adds.")
 @_listen
 @click.option(
@@ -209,7 +234,7 @@ def print_(
     *,
     scope: Scope,
     run_as: str | None,
-    dashboard: bool,
+    which: str | None,
     read_homes: bool,
     listen: str | None,
     manager: str | None,
@@ -219,7 +244,7 @@ def print_(
         _of_the_system(scope, read_homes)
         click.echo(systemd.read_homes_drop_in(), nl=False)
         return
-    address = _address(listen, dashboard=dashboard)
+    address = _address(listen, dashboard=which == DASHBOARD.name)
     setting = _setting(Wanted(scope=scope, run_as=_user(scope, run_as), listen=address))
     if manager is None:
         manager = "launchd" if sys.platform == "darwin" else "systemd"
@@ -228,7 +253,7 @@ def print_(
         if manager == "launchd"
         else systemd.Systemd(setting=setting, units=systemd.usual_units(setting))
     )
-    click.echo(made.rendered(DASHBOARD if dashboard else COORDD), nl=False)
+    click.echo(made.rendered(next(one for one in SERVICES if one.name == (which or COORDD.name))), nl=False)
 
 
 def _address(listen: str | None, *, dashboard: bool) -> str | None:

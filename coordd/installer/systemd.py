@@ -16,12 +16,23 @@ from coordd.dashboard.listen import DEFAULT
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import COORDD, GROUP, HOME, USER, Service, place_name
+from coordd.installer.services import (
+    ALERT,
+    ALERT_HOME,
+    ALERT_USER,
+    COORDD,
+    GROUP,
+    HOME,
+    USER,
+    Service,
+    place_name,
+)
 from coordd.installer.steps import Command, GiveTree, Remove, RemoveEmpty, Step, WriteFile, failure, output
 from coordd.protocol.paths import system_paths
 
 SYSUSERS = "/etc/sysusers.d/coordd.conf"
 TMPFILES = "/etc/tmpfiles.d/coordd.conf"
+ALERT_SYSUSERS = "/etc/sysusers.d/coordd-alert.conf"
 SYSTEM_UNITS = "/etc/systemd/system"
 READ_HOMES = "read-homes.conf"
 """The drop-in that gives the system's service the right to read everybody's files."""
@@ -32,7 +43,7 @@ class Systemd:
     """The system's manager, or one person's; ``units`` is the directory of unit files."""
 
     private_tmp = True
-    dynamic_user = True
+    own_users = True
 
     def __init__(self, *, setting: Setting, units: str) -> None:
         self._setting = setting
@@ -53,14 +64,15 @@ class Systemd:
                 **{place_name(n): templates.unit_command(argv) for n, argv in setting.programs.items()},
                 "USER": setting.run_as,
                 "GROUP": GROUP,
+                "ALERTUSER": ALERT_USER,
                 "ENVIRONMENT": templates.unit_environment(carried),
                 "LISTEN": listen,
                 "PORT": listen.rpartition(":")[2],
             },
         )
 
-    def accounts(self) -> list[Step]:
-        """Return the steps for user and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
+    def accounts(self, services: Sequence[Service]) -> list[Step]:
+        """Return the steps for users and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
         if not self._system:
             return []
         names = {"USER": self._setting.run_as, "GROUP": GROUP}
@@ -70,15 +82,22 @@ class Systemd:
         owner = (self._setting.run_as, GROUP)
         paths = system_paths("linux")
         return [
-            WriteFile(SYSUSERS, users),
-            Command(("systemd-sysusers", SYSUSERS), f"Make user and group yourself, as {SYSUSERS} has them."),
+            *_users(SYSUSERS, users),
             WriteFile(TMPFILES, templates.fill(templates.template("systemd/tmpfiles.conf.in"), names)),
             *[GiveTree(path, owner) for path in (HOME, paths["log_dir"])],
             Command(
                 ("systemd-tmpfiles", "--create", TMPFILES),
                 f"Make the directories yourself, as {TMPFILES} has them.",
             ),
+            *(self._accounts_of_alerts() if ALERT in services else []),
         ]
+
+    def _accounts_of_alerts(self) -> list[Step]:
+        """Return the steps for the user of coordd-alert; its directory is made when it starts."""
+        names = {"ALERTUSER": ALERT_USER, "GROUP": GROUP, "HOME": ALERT_HOME}
+        return _users(
+            ALERT_SYSUSERS, templates.fill(templates.template("systemd/sysusers-alert.conf.in"), names)
+        )
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """Return the steps for the unit files, and the drop-in that is asked for, or was before."""
@@ -132,6 +151,8 @@ class Systemd:
                 Command((*self._ctl, "disable", "--now", one.unit), None),
                 Remove(self._path(one)),
             ]
+        if self._system and ALERT in services:
+            steps.append(Remove(ALERT_SYSUSERS))
         if self._system and COORDD in services:
             steps += [*self._taking_back(), Remove(TMPFILES), Remove(SYSUSERS)]
         steps += self.reading()
@@ -139,18 +160,17 @@ class Systemd:
         return steps
 
     def purging(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps that remove drop-ins; for the daemon, also its own user and the group."""
+        """Return the steps that remove drop-ins, and users that were made; for the daemon, also the group."""
         steps: list[Step] = [
             Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in services
         ]
-        if not self._system or COORDD not in services:
+        if not self._system:
             return steps
-        try:
-            made_here = pwd.getpwnam(USER).pw_dir == HOME
-        except KeyError:
-            made_here = False
-        if made_here:
-            steps.append(Command(("userdel", USER), f"Remove it yourself: userdel {USER}"))
+        for one, user, home in ((ALERT, ALERT_USER, ALERT_HOME), (COORDD, USER, HOME)):
+            if one in services and _made_here(user, home):
+                steps.append(Command(("userdel", user), f"Remove it yourself: userdel {user}"))
+        if COORDD not in services:
+            return steps
         steps.append(Command(("groupdel", GROUP), None))  # userdel may have taken it along
         return steps
 
@@ -223,6 +243,18 @@ class Systemd:
 
     def _run(self, *words: str, advice: str) -> Command:
         return Command((*self._ctl, *words), advice)
+
+
+def _users(path: str, text: str) -> list[Step]:
+    advice = f"Make user and group yourself, as {path} has them."
+    return [WriteFile(path, text), Command(("systemd-sysusers", path), advice)]
+
+
+def _made_here(user: str, home: str) -> bool:
+    try:
+        return pwd.getpwnam(user).pw_dir == home
+    except KeyError:
+        return False
 
 
 def read_homes_drop_in() -> str:

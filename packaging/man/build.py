@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Write the manual pages from the help of the commands and the table of configuration keys.
 
-``coordctl.1`` and ``coordd.1`` come from click's commands, the very texts that ``--help`` shows;
-``coordd.toml.5`` from the table of configuration keys. After a change of either::
+``coordctl.1`` and ``coordd.1`` come from click's commands, the very texts that ``--help`` shows, and
+``coordd-alert.1`` from its help, which is one text; ``coordd.toml.5`` from the table of configuration keys.
+After a change of any::
 
     python packaging/man/build.py
 
@@ -20,10 +21,11 @@ from pathlib import Path
 import click
 
 from coordd import __version__
+from coordd.alerts.main import HELP as ALERT_HELP
 from coordd.cli.app import app as coordctl
 from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, ConfigKey
-from coordd.protocol.paths import project_paths, system_paths, user_paths
+from coordd.protocol.paths import ALERTS_SOCKET, alerts_directory, project_paths, system_paths, user_paths
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,6 +44,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "Not empty: no colours, on a terminal either.",
 }
 _SECTIONS = {"Examples:": "EXAMPLES", "Exit codes:": "EXIT STATUS"}
+_OF_RUN = "Options of run:"
 _FILES = {
     "config_file": "configuration",
     "socket": "socket",
@@ -53,8 +56,13 @@ _FILES = {
 def pages() -> dict[str, str]:
     """Return every page by the name of its file."""
     return {
-        "coordctl.1": _program(coordctl, "coordctl", "coordd(1), coordd.toml(5)", _ENVIRONMENT),
-        "coordd.1": _program(coordd, "coordd", "coordctl(1), coordd.toml(5)", _daemon_environment()),
+        "coordctl.1": _program(
+            coordctl, "coordctl", "coordd(1), coordd-alert(1), coordd.toml(5)", _ENVIRONMENT
+        ),
+        "coordd.1": _program(
+            coordd, "coordd", "coordctl(1), coordd-alert(1), coordd.toml(5)", _daemon_environment()
+        ),
+        "coordd-alert.1": _alert(),
         "coordd.toml.5": _configuration(),
     }
 
@@ -124,6 +132,35 @@ def _program(group: click.Group, name: str, see: str, environment: dict[str, str
     for variable, words in environment.items():
         lines += [".TP", f"\\fB{escaped(variable)}\\fR", escaped(words)]
     lines += [".SH FILES", *_files(), ".SH SEE ALSO", *_see(see)]
+    return "\n".join(lines) + "\n"
+
+
+def _alert() -> str:
+    """Return the page of coordd-alert, whose help is one plain text: no click is in its memory."""
+    usage, about, *rest = _blocks(ALERT_HELP)
+    lines = [
+        *_heading("coordd-alert", 1),
+        f"coordd\\-alert \\- {escaped(about[:1].lower() + about[1:].rstrip('.'))}",
+        *(".SH SYNOPSIS", ".nf"),
+        *[escaped(line.removeprefix("Usage:").strip()) for line in usage.splitlines()],
+        *(".fi", ".SH DESCRIPTION", ".PP", escaped(about)),
+    ]
+    for block in rest:
+        title = next((title for start, title in _SECTIONS.items() if block.startswith(start)), None)
+        lines += [".SH OPTIONS"] if block.startswith(_OF_RUN) else [f".SH {title}"] if title else []
+        kept = [line for line in block.splitlines() if line.startswith("  ")]
+        lines += (
+            (".PP", ".EX", *map(escaped, inspect.cleandoc("\n" + "\n".join(kept)).splitlines()), ".EE")
+            if kept
+            else prose(block)
+        )
+    lines.append(".SH FILES")
+    environ = {"HOME": "~"}
+    for layout, paths in _layouts()[1:]:
+        state = alerts_directory(layout, environ, "linux")
+        lines += [".TP", f"\\fB{layout}\\fR layout", escaped(f"{paths['config_file']} (rules)"), ".br"]
+        lines += [escaped(f"{state}/ (what was told; {ALERTS_SOCKET}, for 'coordctl alerts')")]
+    lines += [".SH SEE ALSO", *_see("coordd(1), coordctl(1), coordd.toml(5)")]
     return "\n".join(lines) + "\n"
 
 
@@ -204,7 +241,7 @@ def _configuration() -> str:
         *[escaped(line) for line in _example()],
         ".EE",
         ".SH SEE ALSO",
-        *_see("coordd(1), coordctl(1)"),
+        *_see("coordd(1), coordctl(1), coordd-alert(1)"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -271,9 +308,9 @@ def _first_sentence(command: click.Command) -> str:
 
 
 def _see(pages: str) -> Iterator[str]:
-    names = re.findall(r"([\w.]+)\((\d)\)", pages)
+    names = re.findall(r"([\w.-]+)\((\d)\)", pages)
     for index, (name, section) in enumerate(names):
-        yield f".BR {name} ({section}){',' if index < len(names) - 1 else ''}"
+        yield f".BR {escaped(name)} ({section}){',' if index < len(names) - 1 else ''}"
 
 
 def _toml(value: object) -> str:

@@ -18,12 +18,13 @@ from types import ModuleType
 import click
 import pytest
 
+from coordd.alerts.main import HELP
 from coordd.cli.app import app as coordctl
 from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS
 
 MAN = Path(__file__).resolve().parents[3] / "packaging" / "man"
-PAGES = ("coordctl.1", "coordd.1", "coordd.toml.5")
+PAGES = ("coordctl.1", "coordd.1", "coordd-alert.1", "coordd.toml.5")
 MACROS = {"TH", "SH", "SS", "PP", "TP", "B", "BR", "RS", "RE", "EX", "EE", "nf", "fi", "br", '\\"'}
 
 
@@ -97,6 +98,14 @@ def test_every_command_and_option_has_its_place(name: str, command: click.Comman
             for option in param.opts:
                 shown = f"\\fB{BUILDER.escaped(option)}\\fR"
                 assert shown in section or (option in SHARED and shown in page)
+
+
+def test_the_help_of_coordd_alert_is_its_page() -> None:
+    page = (MAN / "coordd-alert.1").read_text(encoding="utf-8")
+    lines = [line.strip() for line in HELP.splitlines() if line.startswith("  ")]
+    assert len(lines) > 20
+    for line in lines:
+        assert BUILDER.escaped(line) in page
 
 
 def test_every_key_is_in_the_page_of_the_configuration() -> None:
