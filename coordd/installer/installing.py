@@ -72,8 +72,10 @@ class Installation:
         if self.wanted.alerts:
             alerts.check_apprise(self.layout)
         configured(self.layout, self._environ())
-        preparing = [*manager.accounts(services), *self._configuration()]
+        preparing = [*manager.accounts(COORDD), *self._configuration()]
+        accounts = {one: manager.accounts(one) for one in services if one != COORDD}
         if dry_run:
+            preparing += [step for steps in accounts.values() for step in steps]
             later = [step for one in services for step in (*self._placing(one), *self._starting(one))]
             perform([*preparing, *later, *self._linking()], say=say, dry_run=True)
             names = [one.name for one in services if not self._rests(one)]
@@ -82,11 +84,12 @@ class Installation:
             say(f"would wait until {listed} {verb}, and try each project as the user that will read it")
             return
         changed = perform(preparing, say=say)
+        anew = {one: perform(steps, say=say) for one, steps in accounts.items()}
         self._check_programs(services)
         config = configured(self.layout, self._environ())
         for one in services:  # write each unit only in its turn, so that a failure leaves it as it is
             placed = perform(self._placing(one), say=say)
-            self._start(one, config.control.socket, changed=changed or placed)
+            self._start(one, config.control.socket, changed=changed or placed or anew.get(one, False))
         for line in manager.lasting():
             say(line)
         for step in self._linking():

@@ -67,8 +67,12 @@ class Launchd:
             },
         )
 
-    def accounts(self, services: Sequence[Service]) -> list[Step]:
+    def accounts(self, service: Service) -> list[Step]:
         """Return the steps for group and directories; a LaunchDaemon's user has to exist."""
+        if service == ALERT and self._system:
+            return self._accounts_of_alerts()
+        if service != COORDD:
+            return []
         if not self._system:
             return [MakeDirectory(self._logs, 0o700)]
         if self._setting.read_homes:
@@ -90,10 +94,10 @@ class Launchd:
             ),
             *[MakeDirectory(path, 0o750, owner) for path in made],
             *[GiveTree(path, owner) for path in made],
-            *(self._accounts_of_alerts(owner) if ALERT in services else []),
         ]
 
-    def _accounts_of_alerts(self, owner: tuple[str, str]) -> list[Step]:
+    def _accounts_of_alerts(self) -> list[Step]:
+        owner = (self._setting.run_as, GROUP)
         path = alerts_directory("system", {}, "darwin")
         return [MakeDirectory(path, 0o700, owner), GiveTree(path, owner)]
 

@@ -53,8 +53,8 @@ class Manager(Protocol):
     def rendered(self, service: Service) -> str:
         """Return the text of the unit or plist."""
 
-    def accounts(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps for users, group and directories, which the configuration file needs first."""
+    def accounts(self, service: Service) -> list[Step]:
+        """Return the steps for the user, group and directories that a service needs before all else."""
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """Return the steps for the units or plists."""

@@ -71,9 +71,11 @@ class Systemd:
             },
         )
 
-    def accounts(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps for users and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
-        if not self._system:
+    def accounts(self, service: Service) -> list[Step]:
+        """Return the steps for user and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
+        if service == ALERT and self._system:
+            return self._accounts_of_alerts()
+        if service != COORDD or not self._system:
             return []
         names = {"USER": self._setting.run_as, "GROUP": GROUP}
         users = templates.fill(templates.template("systemd/sysusers.conf.in"), names)
@@ -89,7 +91,6 @@ class Systemd:
                 ("systemd-tmpfiles", "--create", TMPFILES),
                 f"Make the directories yourself, as {TMPFILES} has them.",
             ),
-            *(self._accounts_of_alerts() if ALERT in services else []),
         ]
 
     def _accounts_of_alerts(self) -> list[Step]:

@@ -10,6 +10,7 @@ import plistlib
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_every_unit_bounds_memory_and_tasks_and_says_why(unit: str) -> None:
 
 
 def test_the_systems_accounts_are_made_by_systemds_own_tools() -> None:
-    users, ran, tmpfiles, *_ = systemd().accounts([COORDD])
+    users, ran, tmpfiles, *_ = systemd().accounts(COORDD)
     assert isinstance(users, WriteFile)
     assert isinstance(tmpfiles, WriteFile)
     assert "u coordd - " in users.text
@@ -140,11 +141,11 @@ def test_the_systems_accounts_are_made_by_systemds_own_tools() -> None:
     assert ran == Command(
         ("systemd-sysusers", users.path), f"Make user and group yourself, as {users.path} has them."
     )
-    assert systemd("user").accounts(SERVICES) == []
+    assert systemd("user").accounts(COORDD) == []
 
 
 def test_a_named_user_is_not_made_and_gets_what_another_had() -> None:
-    steps = systemd(run_as="ann").accounts([COORDD])
+    steps = systemd(run_as="ann").accounts(COORDD)
     users = steps[0]
     assert isinstance(users, WriteFile)
     assert re.findall("^[a-z].*", users.text, re.M) == ["g coordd -"]
@@ -192,7 +193,7 @@ def test_no_manager_points_to_the_classic_daemon(tmp_path: Path) -> None:
 
 
 def test_coordd_alert_is_a_user_of_its_own_in_the_group_and_only_the_systems() -> None:
-    users, ran = [step for step in systemd().accounts(SERVICES) if step not in systemd().accounts([COORDD])]
+    users, ran = systemd().accounts(ALERT)
     assert isinstance(users, WriteFile)
     assert re.findall("^[a-z].*", users.text, re.M) == [
         'u coordd-alert - "coordd alerts" /var/lib/coordd-alert',
@@ -200,7 +201,7 @@ def test_coordd_alert_is_a_user_of_its_own_in_the_group_and_only_the_systems() -
     ]
     assert isinstance(ran, Command)
     assert ran.argv == ("systemd-sysusers", users.path)
-    assert systemd("user").accounts(SERVICES) == []
+    assert systemd("user").accounts(ALERT) == []
     unit = sections(systemd(run_as="ann").rendered(ALERT))["Service"]
     assert (unit["User"], unit["SupplementaryGroups"]) == ("coordd-alert", "coordd")
 
@@ -224,7 +225,7 @@ def test_removing_undoes_what_installing_made(services: Sequence[Service]) -> No
     manager = systemd(read_homes=True)
     made = {
         step.path
-        for step in [*manager.accounts(services), *manager.files(services)]
+        for step in [*chain(*map(manager.accounts, services)), *manager.files(services)]
         if isinstance(step, WriteFile)
     }
     gone = {step.path for step in manager.removing(services) if isinstance(step, Remove)}
@@ -292,9 +293,7 @@ def test_nothing_of_ours_goes_through_the_file_that_launchd_never_rotates(
     assert log != plist["StandardErrorPath"]
     assert "StandardOutPath" not in plist
     assert log.startswith("/usr/local/var/log/" if scope == "system" else "/home/ann/Library/Logs/")
-    made = [
-        step for step in launchd(scope, run_as="ann").accounts(SERVICES) if isinstance(step, MakeDirectory)
-    ]
+    made = [step for step in launchd(scope, run_as="ann").accounts(COORDD) if isinstance(step, MakeDirectory)]
     assert str(Path(log).parent) in {step.path for step in made}, "launchd makes no directories"
 
 
@@ -326,9 +325,9 @@ def test_launchctl_is_told_the_right_domain() -> None:
 
 def test_a_launch_daemon_needs_a_user_that_is_there() -> None:
     with pytest.raises(InstallError, match="--read-homes is for systemd"):
-        launchd(run_as="ann", read_homes=True).accounts(SERVICES)
+        launchd(run_as="ann", read_homes=True).accounts(COORDD)
     with pytest.raises(InstallError, match="--run-as USER"):
-        launchd().accounts(SERVICES)
+        launchd().accounts(COORDD)
 
 
 # programs
