@@ -385,7 +385,7 @@ class AttentionChange:
     """A notification of ``attention``: what has changed of the list of what needs a human.
 
     ``opened`` are entries that are new on the list, ``changed`` those of which something but the ``id`` is
-    another, ``closed`` those that are off it. ``total`` is the number of entries on the list now.
+    another, ``closed`` those that are off it. ``total`` is the number of entries on the list then.
     """
 
     timestamp: str

@@ -103,10 +103,13 @@ class Gathering:
             if len(self.tracks) >= MOST:
                 self.uncounted += 1
                 return
-            track = self.tracks[slot] = Track(condition, Phase.PENDING, began)
+            track = self.tracks[slot] = Track(condition, Phase.PENDING, began, now.mono)
         else:
+            known = track.fires and track.condition.id == condition.id
             track.hold(now.mono, self.rule.hold)
-            track.begin(condition, began)
+            track.begin(condition, began, now.mono)
+            if known:
+                return
         self._newest = now.mono
         self._sort(track)
 

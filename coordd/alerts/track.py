@@ -17,15 +17,16 @@ End = Literal["over", "left"]
 class Track:
     """One thing that a rule follows.
 
-    Times are monotonic. ``began`` is since when it fires, ``ended`` when it ended, None while it fires.
+    Times are monotonic. ``began`` is since when it fires, ``seen`` when that was heard of, ``ended`` when it ended, None while it fires.
     ``due_at`` is when it first had held since it was told last, ``told_at`` when it was told last that it
-    fires; None for never. ``times`` counts how often it fired since then. ``unsaid``: it ended without being
-    over.
+    fires; None for never. ``times`` counts how often it fired and was not told. ``unsaid``: it ended without
+    being over.
     """
 
     condition: Condition
     phase: Phase
     began: float
+    seen: float
     ended: float | None = None
     due_at: float | None = None
     told_at: float | None = None
@@ -37,13 +38,13 @@ class Track:
         """Return whether it fires now."""
         return self.phase in FIRING
 
-    def begin(self, condition: Condition, began: float) -> None:
+    def begin(self, condition: Condition, began: float, seen: float) -> None:
         """Note that it fires, or what is known of it by now."""
         same = condition.id == self.condition.id
         if self.fires:
             if not same:
-                self.times += self.phase is Phase.DUE
-                self.began = began
+                self.times = self.times + 1 if self.phase is Phase.DUE else 1
+                self.began, self.seen = began, seen
                 self.phase = after(self.phase, Step.CHANGES)
             self.condition = condition
             return
@@ -52,7 +53,7 @@ class Track:
         else:
             self.times = self.times + 1 if self.phase is Phase.OVER else 1
             self.phase = after(self.phase, Step.BEGINS)
-            self.began = began
+            self.began, self.seen = began, seen
         self.condition, self.ended, self.unsaid = condition, None, False
 
     def hold(self, until: float, hold: float) -> None:
@@ -60,7 +61,7 @@ class Track:
         if self.phase in (Phase.PENDING, Phase.RENEWED) and self.began + hold <= until:
             self.phase = after(self.phase, Step.HOLDS)
             if self.due_at is None:
-                self.due_at = self.began + hold
+                self.due_at = self._held(hold)
 
     def end(self, how: End, at: float) -> None:
         """Note that it ended."""
@@ -68,6 +69,8 @@ class Track:
             self.phase = after(self.phase, Step.ENDS if how == "over" else Step.LEAVES)
             self.ended = at
             self.unsaid = how == "left"
+            if self.phase is Phase.ENDING:  # what had not held counts for nothing
+                self.times = 0
 
     def drop(self) -> None:
         """Tell nothing of it: it is muted."""
@@ -82,7 +85,7 @@ class Track:
             self.told_at = at
         self.due_at = None
         self.phase = after(self.phase, Step.TELLS)
-        self.times = 1 if self.fires else 0
+        self.times = 0
         return state
 
     def ready_at(self, hold: float, apart: float) -> float:
@@ -94,5 +97,9 @@ class Track:
         """
         if self.phase is Phase.ENDING:
             return self.began if self.ended is None else self.ended
-        held = self.began + hold if self.due_at is None else self.due_at
+        held = self._held(hold) if self.due_at is None else self.due_at
         return held if self.told_at is None else max(held, self.told_at + apart)
+
+    def _held(self, hold: float) -> float:
+        """Return when it has held, or had already when it was heard of."""
+        return max(self.began + hold, self.seen)

@@ -30,10 +30,12 @@ Examples:
   coordctl rpc agents.get '{"agent_id": "reviewer-7"}'
   echo '{"status": "inactive"}' | coordctl rpc agents.list -
   coordctl rpc subscribe '{"topics": ["event"]}' | jq --unbuffered .params
+  coordctl rpc subscribe '{"topics": ["event"], "since": "5f0c2b9a41d7:42"}'
 
 \b
 After subscribe it prints the snapshot and then each notification, one JSON a
-line, until Ctrl-C.""",
+line, until Ctrl-C. since goes on from a place, RUN:SEQ, with the run of that
+answer and the seq of the last notification.""",
 )
 @click.argument("method")
 @click.argument("params", metavar="[JSON]", required=False)

@@ -47,14 +47,16 @@ def changes(
             found.append(("opened", one))
         elif known != one:
             found.append(("changed", one))
+    total = len(before)
     for start in range(0, len(found), MOST):
         some = found[start : start + MOST]
+        total += sum(what == "opened" for what, _ in some) - sum(what == "closed" for what, _ in some)
         yield AttentionChange(
             timestamp=timestamp,
             opened=[one for what, one in some if what == "opened"],
             changed=[one for what, one in some if what == "changed"],
             closed=[_closed(one, acknowledged) for what, one in some if what == "closed"],
-            total=len(entries),
+            total=total,
         )
 
 

@@ -3,7 +3,8 @@
 There are three connections, however many readers: one with the subscription, one for quick questions, one for
 history, so that a long query delays nothing else. The same question within :data:`FRESH` seconds gets the
 same answer; a hundred who ask at the same time cause one question. A lost daemon is looked for every
-:data:`RETRY` seconds; once one was found, it is that one for good.
+:data:`RETRY` seconds; once one was found, it is that one for good. Where it was only the connection that was
+lost, the subscription goes on from where it was (record_stream.py), so that streams miss nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 import msgspec
 
 from coordd.dashboard.channel import Channel, ChannelLost, Overloaded
+from coordd.dashboard.record_stream import RecordStream
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
-from coordd.model import RECORD_TOPICS
 from coordd.protocol.client import Client, connect
 from coordd.protocol.paths import DaemonLocation
 from coordd.util.text import escape
@@ -39,18 +40,6 @@ RETRY = 1.0
 CACHED = 32
 
 Params = dict[str, object]
-
-
-class _Daemon(msgspec.Struct):
-    layout: str = ""
-
-
-class _Status(msgspec.Struct):
-    daemon: _Daemon
-
-
-class _SubscribeAnswer(msgspec.Struct):
-    status: _Status
 
 
 class Unavailable(ClientError):
@@ -98,7 +87,7 @@ class Upstream:
         layouts: frozenset[str],
     ) -> None:
         self._find_one = find
-        self._on_record = on_record
+        self._records = RecordStream(on_record=on_record)
         self._on_change = on_change
         self._layouts = layouts
         self._connected: _Connected | None = None
@@ -229,11 +218,9 @@ class Upstream:
         waiting = list(sockets)
         try:
             events = await Channel.open(
-                path, within=TIMEOUT, on_notification=self._on_record, sock=waiting.pop(0)
+                path, within=TIMEOUT, on_notification=self._records.take, sock=waiting.pop(0)
             )
-            self._check_layout(
-                await events.call("subscribe", {"topics": list(RECORD_TOPICS)}, within=TIMEOUT)
-            )
+            self._check_layout(await self._records.subscribe(events, within=TIMEOUT))
             quick = await Channel.open(path, within=TIMEOUT, sock=waiting.pop(0))
             history = await Channel.open(path, within=TIMEOUT, sock=waiting.pop(0))
         except BaseException:
@@ -246,11 +233,7 @@ class Upstream:
         self.path = path
         return _Connected(events, quick, history)
 
-    def _check_layout(self, snapshot: bytes) -> None:
-        try:
-            layout = msgspec.json.decode(snapshot, type=_SubscribeAnswer).status.daemon.layout
-        except msgspec.DecodeError as error:
-            raise CannotTell("what answers there is not coordd.") from error
+    def _check_layout(self, layout: str) -> None:
         if layout not in self._layouts:
             raise CannotTell(
                 f"the daemon there is of the {escape(layout)} layout, and who may ask it is limited by its "

@@ -11,29 +11,12 @@ from pathlib import Path
 
 import pytest
 from hung_mount import hung_mount
-from messages import MESSAGE, message
+from messages import MESSAGE, TEXTS, message
 from waiting import eventually, until
 
 from coordd.alerts.actions import template
 from coordd.alerts.actions.base import ActionFailed
 from coordd.alerts.actions.exec import ExecAction
-
-TEXTS = (
-    "{title}",
-    "{agent} {{x}} {nothing}",
-    "%s %n %d",
-    "$(touch /tmp/owned) `id` ${HOME} ; rm -rf / | & > <",
-    "-rf",
-    "--help",
-    "@/etc/passwd",
-    "<b>bold</b> & 'quoted' \"too\"",
-    "a\nb\r\nc\0d\x1b[31m",
-    "\u202eevil\u2066",
-    "مرحبا שלום",
-    "\ud800",
-    "ä" * 100 * 1024,
-    "x" * 100 * 1024,
-)
 
 
 def script(folder: Path, text: str, name: str = "tell", interpreter: str = "/bin/sh") -> str:
@@ -204,6 +187,14 @@ async def test_one_that_is_cancelled_is_killed(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert gone(pid)
+
+
+async def test_several_run_beside_and_right_after_each_other(tmp_path: Path) -> None:
+    one = action(script(tmp_path, f"echo told >>{tmp_path}/got"))
+    for _ in range(30):
+        await one.perform(MESSAGE)
+    await asyncio.gather(*(one.perform(MESSAGE) for _ in range(10)))
+    assert (tmp_path / "got").read_text() == "told\n" * 40
 
 
 async def test_a_program_leads_a_session_without_a_terminal_in_the_root_directory(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import psutil
 import pytest
 from live import Coordd, Project, watching
 from msgspec import Raw
+from subscriber import Subscriber
 from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ConnectionLimits
@@ -30,67 +30,6 @@ from coordd.model import RECORD_TOPICS
 
 SHORT = 0.3
 KINDS = ("event", "agent", "system")
-
-
-class Subscriber:
-    """A connection that has subscribed."""
-
-    def __init__(self, path: Path | str, params: object = None, *, timeout: float = PATIENCE) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
-        self._lines = self.socket.makefile("rb")
-        self.snapshot = self.ask("subscribe", params)
-
-    def ask(self, method: str, params: object = None) -> Any:
-        """The result; notifications that come before it are passed over."""
-        request = {"jsonrpc": "2.0", "id": method, "method": method}
-        self.socket.sendall(
-            json.dumps(request if params is None else {**request, "params": params}).encode() + b"\n"
-        )
-        while (message := self.next()).get("id") != method:
-            pass
-        return message["result"]
-
-    def next(self) -> dict[str, Any]:
-        line = self._lines.readline()
-        if not line:
-            raise EOFError
-        message: dict[str, Any] = json.loads(line)
-        assert message.pop("jsonrpc") == "2.0"
-        return message
-
-    def until(self, seq: int) -> list[dict[str, Any]]:
-        """All messages up to the notification of this number."""
-        messages = [self.next()]
-        while messages[-1]["params"]["seq"] < seq:
-            messages.append(self.next())
-        return messages
-
-    def rest(self) -> list[dict[str, Any]]:
-        """All messages until the daemon hangs up."""
-        messages = []
-        with contextlib.suppress(EOFError):
-            while True:
-                messages.append(self.next())
-        return messages
-
-    def listen(self) -> Callable[[], list[dict[str, Any]]]:
-        """Read on in a thread; what is returned gives all messages, after the daemon hung up."""
-        heard: list[dict[str, Any]] = []
-        thread = threading.Thread(target=lambda: heard.extend(self.rest()))
-        thread.start()
-
-        def all_heard() -> list[dict[str, Any]]:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-            return heard
-
-        return all_heard
-
-    def close(self) -> None:
-        self._lines.close()
-        self.socket.close()
 
 
 @pytest.fixture

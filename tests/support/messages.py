@@ -31,6 +31,24 @@ MESSAGE = Message(
     again=False,
 )
 
+TEXTS = (
+    "{title}",
+    "{agent} {{x}} {nothing}",
+    "%s %n %d",
+    "$(touch /tmp/owned) `id` ${HOME} ; rm -rf / | & > <",
+    "-rf",
+    "--help",
+    "@/etc/passwd",
+    "<b>bold</b> & 'quoted' \"too\"",
+    "a\nb\r\nc\0d\x1b[31m",
+    "\u202eevil\u2066",
+    "مرحبا שלום",
+    "\ud800",
+    "ä" * 100 * 1024,
+    "x" * 100 * 1024,
+)
+"""What strangers may write."""
+
 
 def message(**fields: Any) -> Message:
     """Return a message with these fields."""

@@ -34,5 +34,5 @@ class Action(Protocol):
     def check(self) -> str | None:
         """Return why it cannot work here, as where a program is missing; None if nothing speaks against it.
 
-        Looks at files, and at nothing that is not on this machine.
+        Blocking: it looks at files, whose file system may hang; and at nothing that is not on this machine.
         """

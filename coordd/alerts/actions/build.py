@@ -35,7 +35,7 @@ def actions_of(
     environ: Mapping[str, str],
     hidden: Collection[str] = (),
 ) -> tuple[Action, ...]:
-    """Return the actions of a rule; two of them may have one label. Reads files of secrets.
+    """Return the actions of a rule; two of them may have one label. Blocking: it reads files of secrets.
 
     Args:
         values: what the rule says of :data:`KEYS`; other keys are passed over.

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from coordd.alerts.actions import programs
@@ -27,7 +27,7 @@ class CannotStart(Exception):
 
 
 class ChildRunner:
-    """Run programs, one at a time.
+    """Run programs, but no further one while one could not be started yet.
 
     Args:
         kept_stdout, kept_stderr: bytes that are kept; with 0 there is no pipe, and nothing to read.
@@ -35,17 +35,30 @@ class ChildRunner:
 
     def __init__(self, *, kept_stdout: int = 0, kept_stderr: int = 0) -> None:
         self._kept = (kept_stdout, kept_stderr)
-        self._thread: threading.Thread | None = None
+        self._stuck: threading.Thread | None = None
 
     async def run(
-        self, argv: Sequence[str], *, environ: Mapping[str, str], stdin: bytes, seconds: float
+        self,
+        argv: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        stdin: bytes,
+        seconds: float,
+        trouble: Callable[[], str | None] | None = None,
     ) -> Ended:
         """Run a program, the first of ``argv``, in the directory ``/``; cancelled, kill it.
+
+        Args:
+            argv: the command line.
+            environ: its environment.
+            stdin: what it is given.
+            seconds: how long it may take.
+            trouble: looks, in the thread, whether it can work at all, and returns why it cannot.
 
         Raises:
             CannotStart: the program could not be started.
         """
-        if self._thread is not None and self._thread.is_alive():
+        if self._stuck is not None and self._stuck.is_alive():
             raise CannotStart("the one before it has not been started yet: its file system does not answer")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Ended] = loop.create_future()
@@ -54,7 +67,11 @@ class ChildRunner:
         def work() -> None:
             result: Ended | CannotStart
             try:
-                result = self._work(argv, environ, stdin, seconds, stop_reader)
+                why = None if trouble is None else trouble()
+                if why is None:
+                    result = self._work(argv, environ, stdin, seconds, stop_reader)
+                else:
+                    result = CannotStart(why)
             except CannotStart as error:
                 result = error
             except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -71,7 +88,6 @@ class ChildRunner:
             os.close(stop_reader)
             os.close(stop_writer)
             raise CannotStart("no thread can be started") from None
-        self._thread = thread
         try:
             async with asyncio.timeout(seconds + _GRACE):
                 return await asyncio.shield(done)
@@ -83,6 +99,7 @@ class ChildRunner:
                 await asyncio.wait({done}, timeout=_GRACE / 2)
             if not done.done():
                 done.cancel()
+                self._stuck = thread
 
     def _work(
         self, argv: Sequence[str], environ: Mapping[str, str], stdin: bytes, seconds: float, stop: int

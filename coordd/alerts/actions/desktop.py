@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping
 
 from coordd.alerts.actions import programs
-from coordd.alerts.actions.base import ActionFailed
 from coordd.alerts.actions.child import ChildRunner
 from coordd.alerts.actions.exec import DEADLINE, run_program
 from coordd.alerts.actions.shortening import shortened
@@ -61,8 +60,6 @@ class DesktopAction:
         Raises:
             ActionFailed: there is no desktop, or its program says so.
         """
-        if (trouble := self.check()) is not None:
-            raise ActionFailed(trouble)
         argv = osascript(message) if self._mac else notify_send(message)
         await run_program(
             self._runner,
@@ -71,6 +68,7 @@ class DesktopAction:
             environ=self._environ,
             stdin=b"",
             seconds=self._deadline,
+            trouble=self.check,
         )
 
     def check(self) -> str | None:

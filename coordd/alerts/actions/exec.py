@@ -7,7 +7,7 @@ failure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from coordd.alerts.actions import programs, template
 from coordd.alerts.actions.base import ActionFailed
@@ -75,14 +75,15 @@ async def run_program(
     environ: Mapping[str, str],
     stdin: bytes,
     seconds: float,
+    trouble: Callable[[], str | None] | None = None,
 ) -> None:
-    """Run a program that has to end with status 0.
+    """Run a program that has to end with status 0; arguments as :meth:`ChildRunner.run` takes them.
 
     Raises:
         ActionFailed: it did not; the text begins with ``name``.
     """
     try:
-        ended = await runner.run(argv, environ=environ, stdin=stdin, seconds=seconds)
+        ended = await runner.run(argv, environ=environ, stdin=stdin, seconds=seconds, trouble=trouble)
     except CannotStart as error:
         raise ActionFailed(f"{name} cannot be started: {error}") from None
     if ended.status is None:

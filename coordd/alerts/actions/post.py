@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -19,9 +20,13 @@ from coordd.alerts.actions.exchange import Exchange
 from coordd.alerts.actions.proxies import ProxyUnknown, proxy_for
 from coordd.alerts.actions.replies import Result, next_wait, of_error
 
+_LIFETIME = 120
+"""Seconds after which it ends in any case."""
+
 
 def main() -> None:
     """Answer the question on stdin, on stdout."""
+    signal.alarm(_LIFETIME)  # where whoever started it is gone before its time
     try:
         question = json.loads(sys.stdin.buffer.read())
         failed = send(

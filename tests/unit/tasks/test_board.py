@@ -10,6 +10,7 @@ from agents import EPOCH, TIMEOUT, Agents, source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from task_mirror import TaskMirror
 from ticking import tick
 
 from coordd.agents.key import AgentKey
@@ -55,6 +56,7 @@ class Model(RuleBasedStateMachine):
         self.offset = EPOCH
         self.store.judging.limits = replace(self.store.judging.limits, stall_after=STALL)
         self.board = Board(store=self.store)
+        self.mirror = TaskMirror(self.board)
         self.store.on_change = self.board.touched
         self.list = TaskList(board=self.board, store=self.store)
         self.needs = Needs(store=self.store, board=self.board, tasks=self.list)
@@ -205,6 +207,11 @@ class Model(RuleBasedStateMachine):
         for view in shown:
             assert view.holder_status == self.status(view.workspace or "", view.agent_id)
         assert self.list.unknown() == [path for path in PATHS if not self.readable[path]]
+
+    @invariant()
+    def who_follows_knows_the_same_tasks(self) -> None:
+        """What changed while a source could not be read is told when it is back."""
+        self.mirror.check(self.list, self.now, [path for path in PATHS if not self.readable[path]])
 
     @invariant()
     def pages_and_filters_agree_with_the_whole_list(self) -> None:

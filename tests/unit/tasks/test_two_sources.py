@@ -10,6 +10,7 @@ from agents import TIMEOUT, Agents, source, state_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from task_mirror import TaskMirror
 
 from coordd.agents.key import AgentKey
 from coordd.agents.traces import Claim, Progress, Rival, SourceTraces, WorkChange
@@ -286,6 +287,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.scene = Scene()
+        self.mirror = TaskMirror(self.scene.board)
         self.claims: dict[tuple[str, str], str | None] = {}
         self.free: set[tuple[str, str]] = set()
 
@@ -343,6 +345,21 @@ class Model(RuleBasedStateMachine):
         assert {(view.workspace or "", view.task_id) for view in shown} == expected
         assert counts.orphaned == sum(view.state == "orphaned" for view in shown)
         assert len(self.scene.board.orphans) == counts.orphaned
+
+    @rule(path=st.sampled_from(PATHS), known=st.booleans())
+    def read_in_full(self, path: str, known: bool) -> None:
+        """With ``known`` false, what is available could not be read."""
+        claims = {task: Claim(task, who) for (where, task), who in self.claims.items() if where == path}
+        free = tuple(sorted(task for where, task in self.free if where == path))
+        traces = SourceTraces(path, "read", claims=claims, tasks_available=free if known else None)
+        self.scene.board.take_all(path, traces, self.scene.now, fresh=False)
+        if not known:
+            self.mirror.check(self.scene.list, self.scene.now, [path])
+            self.read_in_full(path, known=True)
+
+    @invariant()
+    def who_follows_knows_the_same_tasks(self) -> None:
+        self.mirror.check(self.scene.list, self.scene.now)
 
     @invariant()
     def each_claim_has_the_status_of_the_agent_that_it_means_now(self) -> None:
