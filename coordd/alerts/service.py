@@ -22,6 +22,7 @@ from coordd.alerts.actions.base import Action
 from coordd.alerts.configuration import Rules
 from coordd.alerts.control import ControlServer
 from coordd.alerts.delivery import Delivery
+from coordd.alerts.end_of_input import at_end_of_input
 from coordd.alerts.engine import Engine
 from coordd.alerts.feed import Feed
 from coordd.alerts.lock import StateDirectory, StateError
@@ -56,7 +57,10 @@ Loaded = tuple[Rules, dict[str, dict[str, Action]]]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run is made of: where state lies, what is asked, and how rules are read, anew each time."""
+    """What a run is made of: where state lies, what is asked, and how rules are read, anew each time.
+
+    With ``until_eof`` it ends when standard input does.
+    """
 
     state: StateDirectory
     target: Target
@@ -64,6 +68,7 @@ class Setup:
     environ: Mapping[str, str]
     supervision: Supervision
     platform: str
+    until_eof: bool = False
 
 
 class Service:
@@ -114,6 +119,8 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
+        if self._setup.until_eof:
+            at_end_of_input(self._input_ended)
         path = os.path.join(self._setup.state.path, ALERTS_SOCKET)
         problem = address_problem(path, self._setup.platform)
         if problem is not None:
@@ -287,6 +294,10 @@ class Service:
         log.info("the rules were read anew from %s", escape(rules.file))
         self._changed()
         return rules
+
+    def _input_ended(self) -> None:
+        log.info("standard input has ended: so does this")
+        self._stop.set()
 
     def _told_to_stop(self, number: int) -> None:
         if self._stop.is_set():
