@@ -52,12 +52,24 @@ class Feed:
         memory: what is fed.
         find: connects to the daemon that is meant, and once it has, to no other. It may block.
         changed: is called when the memory may have changed, and whenever :attr:`settled` may have.
+        silence: seconds without a word after which the daemon is asked for one.
+        patience: seconds that it may take for an answer.
 
     ``settled``: what is known is what is so, as far as anybody can tell; nothing is told before. ``path`` is
     the socket, ``connected`` whether the daemon is followed, ``trouble`` why not, in words.
     """
 
-    def __init__(self, *, memory: Memory, find: Callable[[], Client], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        find: Callable[[], Client],
+        changed: Callable[[], None],
+        silence: float = SILENCE,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._silence = silence
+        self._patience = patience
         self._memory = memory
         self._find = find
         self._changed = changed
@@ -104,7 +116,7 @@ class Feed:
         params: dict[str, object] = {"topics": self._topics(), "snapshot": "status"}
         if heard.place is not None:
             params["since"] = heard.place
-        answer = as_dict(await link.call("subscribe", params, within=PATIENCE))
+        answer = as_dict(await link.call("subscribe", params, within=self._patience))
         run = str(answer.get("run"))
         missed = 0
         if answer.get("resumed"):
@@ -205,11 +217,11 @@ class Feed:
         """Ask the daemon for a word when none has come for long; close the link if there is none."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(max(link.heard + SILENCE - loop.time(), 1.0))
-            if link.heard + SILENCE > loop.time():
+            await asyncio.sleep(max(link.heard + self._silence - loop.time(), 0.1))
+            if link.heard + self._silence > loop.time():
                 continue
             try:
-                await link.call("ping", {}, within=PATIENCE)
+                await link.call("ping", {}, within=self._patience)
             except ClientError:
                 link.close()
                 return

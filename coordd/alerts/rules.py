@@ -57,6 +57,25 @@ BUILT_IN = "desktop"
 """The name of the rule that there is when the configuration has none."""
 
 MOST_RULES = 100
+REFERENCE = {
+    "name": "How the rule is called, by 'coordctl alerts test' too. Needed.",
+    "on": "What is told: waiting, blocked, stalled, killed, mass, orphaned, split, finished (a turn that "
+    "took long is over), redis, sink, daemon, and thresholds: cpu>90, memory>90, disk>90 in percent, load>4. "
+    "Default: waiting, killed, stalled, mass.",
+    "for": "So long it has held when it is told; what is over before is not told. Default: 30s.",
+    "workspaces": "Patterns of projects or workspaces, with all below them. Default: all.",
+    "quiet": "Local times such as 22:00-07:00; what is due in them is told afterwards, in one message.",
+    "every": "At most one message in this time, the rest is gathered. Default: as they come, at most 10 in "
+    "5 minutes.",
+    "finished_after": "So long a turn has taken whose end is told. Default: 5m.",
+    "exec": "A program and its arguments, with {title} {text} {agent} {name} {project} {workspace} {kind} "
+    "{since} {command} {rule} {state} {count}; the message is JSON on its stdin. There is no shell.",
+    "webhook": "An address that gets the message as JSON by POST: text, { file = PATH } or { env = NAME }.",
+    "apprise": "A list of addresses of apprise, each as that of a webhook. Needs the extra coordd[alerts].",
+    "desktop": "true shows the message on the desktop.",
+}
+"""The keys of a rule, in words for the manual page."""
+
 _ACTION_KEYS = ("exec", "webhook", "apprise", "desktop")
 _KEYS = ("name", "on", "for", "workspaces", "quiet", "every", "finished_after", *_ACTION_KEYS)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)

@@ -17,10 +17,10 @@ End = Literal["over", "left"]
 class Track:
     """One thing that a rule follows.
 
-    Times are monotonic. ``began`` is since when it fires, ``seen`` when that was heard of, ``ended`` when it ended, None while it fires.
-    ``due_at`` is when it first had held since it was told last, ``told_at`` when it was told last that it
-    fires; None for never. ``times`` counts how often it fired and was not told. ``unsaid``: it ended without
-    being over.
+    Times are monotonic. ``began`` is since when it fires, ``seen`` when that was heard of, ``ended`` when it
+    ended, None while it fires. ``due_at`` is when it first had held since it was told last, ``told_at`` when
+    it was told last that it fires; None for never. ``times`` counts how often it fired and was not told.
+    ``unsaid``: it ended without being over.
     """
 
     condition: Condition

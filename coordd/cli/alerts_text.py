@@ -87,7 +87,7 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
     if not firing:
         yield "Nothing fires."
         return
-    rows = [["FIRES SINCE", "RULE", "WHAT", "OF", "", "TOLD"]]
+    rows = [["FIRES SINCE", "RULE", "WHAT", "WHO", "IN WORDS", "TOLD"]]
     for one in firing[:FIRING]:
         told = when(one["told_at"]) if one.get("told_at") else _WAITS.get(str(one.get("phase")), "not yet")
         if one.get("muted_until"):

@@ -2,8 +2,8 @@
 """Write the manual pages from the help of the commands and the table of configuration keys.
 
 ``coordctl.1`` and ``coordd.1`` come from click's commands, the very texts that ``--help`` shows, and
-``coordd-alert.1`` from its help, which is one text; ``coordd.toml.5`` from the table of configuration keys.
-After a change of any::
+``coordd-alert.1`` from the text of its own;
+``coordd.toml.5`` from the table of configuration keys. After a change of either::
 
     python packaging/man/build.py
 
@@ -22,10 +22,11 @@ import click
 
 from coordd import __version__
 from coordd.alerts.main import HELP as ALERT_HELP
+from coordd.alerts.rules import REFERENCE as ALERT_KEYS
 from coordd.cli.app import app as coordctl
 from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, ConfigKey
-from coordd.protocol.paths import ALERTS_SOCKET, alerts_directory, project_paths, system_paths, user_paths
+from coordd.protocol.paths import project_paths, system_paths, user_paths
 
 HERE = Path(__file__).resolve().parent
 
@@ -44,7 +45,6 @@ _ENVIRONMENT = {
     "NO_COLOR": "Not empty: no colours, on a terminal either.",
 }
 _SECTIONS = {"Examples:": "EXAMPLES", "Exit codes:": "EXIT STATUS"}
-_OF_RUN = "Options of run:"
 _FILES = {
     "config_file": "configuration",
     "socket": "socket",
@@ -65,6 +65,63 @@ def pages() -> dict[str, str]:
         "coordd-alert.1": _alert(),
         "coordd.toml.5": _configuration(),
     }
+
+
+def _alert() -> str:
+    """Return the page of coordd-alert, which has no click: from its help, and the keys of rules."""
+    usage, first, rest = ALERT_HELP.split("\n\n", 2)
+    blocks = {block.split(":\n")[0]: block for block in rest.strip().split("\n\n")}
+    commands = re.findall(r"^  (run|check) +(.*(?:\n {10}.*)*)", rest, re.MULTILINE)
+    rule = ("  [[", "  name", "  on", "  exec")
+    options = re.findall(r"^  (-.*?)  +(.*(?:\n {23}.*)*)", blocks["Options of run"], re.MULTILINE)
+    lines = [
+        *_heading("coordd-alert", 1),
+        f"coordd-alert \\- {escaped(first[0].lower() + first[1:].rstrip('.'))}",
+        ".SH SYNOPSIS",
+        ".nf",
+        *[escaped(line.removeprefix("Usage:").strip()) for line in usage.split("\n")],
+        ".fi",
+        ".SH DESCRIPTION",
+    ]
+    for name, words in [*commands, *options]:
+        if (name, words) == options[0]:
+            lines.append(".SH OPTIONS")
+        lines += [".TP", f"\\fB{escaped(name)}\\fR", escaped(" ".join(words.split()))]
+    lines += [
+        ".SH RULES",
+        ".PP",
+        escaped(
+            "Tables [[alert]] in your own coordd.toml, never a project's. The file, each folder above it and "
+            "each link on the way have to be yours or root's, and nobody else may be able to write there. "
+            "Without any rule the desktop is told who waits, was killed or is stalled, and which agents fell "
+            "together."
+        ),
+    ]
+    for name, words in ALERT_KEYS.items():
+        lines += [".TP", f"\\fB{escaped(name)}\\fR", escaped(words)]
+    lines += [
+        ".SH EXAMPLES",
+        ".EX",
+        *[escaped(line[2:]) for line in blocks["Examples"].split("\n")[1:]],
+        "",
+        *[escaped(line[2:]) for line in rest.split("\n") if line.startswith(rule)],
+        ".EE",
+        ".SH EXIT STATUS",
+        ".PP",
+        escaped(
+            blocks["Exit codes: 0 done, 1 it cannot run, 2 usage, 78 bad rules."].removeprefix("Exit codes: ")
+        ),
+        ".SH FILES",
+        ".TP",
+        f"\\fB{escaped('~/.config/coordd/coordd.toml')}\\fR, \\fB{escaped('/etc/coordd/coordd.toml')}\\fR",
+        "The rules.",
+        ".TP",
+        f"\\fB{escaped('~/.local/state/coordd/alerts')}\\fR, \\fB{escaped('/var/lib/coordd-alert')}\\fR",
+        "What was told, what waits, and the control socket.",
+        ".SH SEE ALSO",
+        *_see("coordd(1), coordctl(1), coordd.toml(5)"),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -132,35 +189,6 @@ def _program(group: click.Group, name: str, see: str, environment: dict[str, str
     for variable, words in environment.items():
         lines += [".TP", f"\\fB{escaped(variable)}\\fR", escaped(words)]
     lines += [".SH FILES", *_files(), ".SH SEE ALSO", *_see(see)]
-    return "\n".join(lines) + "\n"
-
-
-def _alert() -> str:
-    """Return the page of coordd-alert, whose help is one plain text: no click is in its memory."""
-    usage, about, *rest = _blocks(ALERT_HELP)
-    lines = [
-        *_heading("coordd-alert", 1),
-        f"coordd\\-alert \\- {escaped(about[:1].lower() + about[1:].rstrip('.'))}",
-        *(".SH SYNOPSIS", ".nf"),
-        *[escaped(line.removeprefix("Usage:").strip()) for line in usage.splitlines()],
-        *(".fi", ".SH DESCRIPTION", ".PP", escaped(about)),
-    ]
-    for block in rest:
-        title = next((title for start, title in _SECTIONS.items() if block.startswith(start)), None)
-        lines += [".SH OPTIONS"] if block.startswith(_OF_RUN) else [f".SH {title}"] if title else []
-        kept = [line for line in block.splitlines() if line.startswith("  ")]
-        lines += (
-            (".PP", ".EX", *map(escaped, inspect.cleandoc("\n" + "\n".join(kept)).splitlines()), ".EE")
-            if kept
-            else prose(block)
-        )
-    lines.append(".SH FILES")
-    environ = {"HOME": "~"}
-    for layout, paths in _layouts()[1:]:
-        state = alerts_directory(layout, environ, "linux")
-        lines += [".TP", f"\\fB{layout}\\fR layout", escaped(f"{paths['config_file']} (rules)"), ".br"]
-        lines += [escaped(f"{state}/ (what was told; {ALERTS_SOCKET}, for 'coordctl alerts')")]
-    lines += [".SH SEE ALSO", *_see("coordd(1), coordctl(1), coordd.toml(5)")]
     return "\n".join(lines) + "\n"
 
 
@@ -236,6 +264,9 @@ def _configuration() -> str:
             if key.section == section:
                 lines += _key(key)
     lines += [
+        ".SH [[alert]]",
+        ".PP",
+        escaped("Rules of coordd-alert(1), which has their keys. A project's own file has none."),
         ".SH EXAMPLE",
         ".EX",
         *[escaped(line) for line in _example()],

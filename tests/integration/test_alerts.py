@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,12 +13,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alerting import Told, alerting, config_of
 from live import Coordd, environment, running
 from played_claude import PlayedSession, Processes, home, processes
-from waiting import eventually
+from waiting import eventually, until
+
+from coordd.alerts.conditions import Slot
+from coordd.alerts.engine import Engine
+from coordd.alerts.feed import Feed
+from coordd.alerts.memory import Memory
+from coordd.alerts.rules import built_in
+from coordd.alerts.target import Named, Target
 
 
 class Scene:
@@ -192,6 +201,69 @@ def test_a_daemon_that_is_killed_is_told_of_and_what_it_told_is_not_over(
             one.status("busy")
             eventually(lambda: scene.told_of("waiting", one, "resolved") == 1)
         assert scene.told_of("waiting", one, "firing") == 1
+
+
+def test_what_came_and_went_before_the_daemon_was_restarted_is_told_as_over(
+    scene: Scene, has: Processes
+) -> None:
+    scene.rule(on=["waiting", "killed", "finished"], finished_after="0s")
+    with scene.coordd() as daemon:
+        with alerting(scene.home) as alerts:
+            one, two, three, four = (scene.session(has) for _ in range(4))
+            eventually(lambda: len(daemon.statuses()) == 4)
+            one.status("waiting", "permission prompt")
+            eventually(lambda: scene.told_of("waiting", one) == 1)
+            eventually(lambda: alerts.status()["told"][0]["outcomes"])
+            assert alerts.stop() == 0
+        two.status("waiting", "permission prompt")
+        eventually(lambda: _attention(daemon, two))
+        eventually(
+            lambda: any(
+                e["kind"] == "agent.waiting" and e["subject"] == two.session_id for e in _events(daemon)
+            )
+        )
+        two.status("busy")
+        one.status("busy")
+        eventually(lambda: not _attention(daemon, two))
+        three.finish()
+        Processes.kill(four.process)
+        eventually(lambda: _attention(daemon, four))
+        assert daemon.stop() == 0
+    with scene.coordd(), alerting(scene.home):
+        eventually(lambda: scene.told_of("killed", four) == 1)
+        assert scene.told_of("waiting", one, "resolved") == 1
+        assert scene.told_of("waiting", two, "resolved") == 1
+        assert scene.told_of("waiting", two) == 1
+        assert scene.told_of("finished", three, "happened") == 1
+    assert scene.told_of("waiting", one, "firing") == 1
+    assert len(scene.told.messages()) == 2
+
+
+async def test_a_daemon_that_is_silent_is_a_condition_until_it_answers(scene: Scene) -> None:
+    engine = Engine([built_in()])
+    with scene.coordd() as daemon:
+        target = Target(Named(socket=str(scene.sock)), environ=environment(scene.home), cwd=None)
+        feed = Feed(
+            memory=Memory(engine=engine), find=target.find, changed=lambda: None, silence=0.5, patience=0.5
+        )
+        task = asyncio.create_task(feed.run())
+        await until(lambda: feed.connected)
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            await until(lambda: Slot("daemon", "", "coordd") in engine.fires)
+            assert not feed.connected
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+        await until(lambda: feed.connected)
+        assert not engine.fires
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _events(daemon: Coordd) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = daemon.rpc("history.query", {"type": "event"})["records"]
+    return found
 
 
 def test_both_killed_lose_nothing(scene: Scene, has: Processes) -> None:
@@ -463,3 +535,26 @@ def _answers(state: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_coordd_passes_over_the_rules_and_check_config_has_them_checked(scene: Scene) -> None:
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "coordd", "check-config", "--layout", "user"],
+            env=environment(scene.home),
+            cwd=scene.home,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    scene.rule(on=["waiting"])
+    done = check()
+    assert done.returncode == 0
+    assert "# " in done.stdout
+    assert "r: waiting → exec tell" in done.stdout
+    scene.rule(on=["wating"])
+    done = check()
+    assert done.returncode == 78
+    assert "alert.r.on" in done.stderr

@@ -51,6 +51,6 @@ def test_a_wheel_has_manual_pages_where_man_looks() -> None:
     if not os.environ.get("EXPECT_COORDD_BELOW"):
         return  # in a source tree there is no wheel to look into
     installed = {str(path) for path in files("coordd") or []}
-    for page in ("man1/coordctl.1", "man1/coordd.1", "man5/coordd.toml.5"):
+    for page in ("man1/coordctl.1", "man1/coordd.1", "man1/coordd-alert.1", "man5/coordd.toml.5"):
         assert any(path.endswith(f"share/man/{page}") for path in installed)
     assert not [path for path in installed if path.startswith(("tests/", "contrib/", "packaging/"))]
