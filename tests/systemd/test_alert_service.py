@@ -289,7 +289,7 @@ def test_shut_in_by_the_drop_in_of_the_readme_it_still_posts(alert: Installed) -
     done = box.run("systemd-analyze", "security", "--no-pager", f"{NAME}.service")
     exposure = re.search(r"exposure level for \S+: ([0-9.]+)", done)
     assert exposure
-    assert f"({exposure[1]} then)" in readme
+    assert f"({exposure[1]} then)" in readme, exposure[1]
 
 
 def test_without_the_option_it_is_upgraded_and_else_left_as_it_is(alert: Installed) -> None:
