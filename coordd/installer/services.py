@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from coordd.protocol.paths import ALERTS_USER
+
 Scope = Literal["user", "system"]
 
 GROUP = "coordd"
 """The group whose members may ask the system's daemon."""
 USER = "coordd"
 HOME = "/var/lib/coordd"
-ALERT_USER = "coordd-alert"
-"""The user of the system's coordd-alert, where the service manager can make users; its actions run as it."""
+ALERT_USER = ALERTS_USER
 ALERT_HOME = "/var/lib/coordd-alert"
 
 

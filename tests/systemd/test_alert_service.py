@@ -168,6 +168,7 @@ def test_programs_that_are_setgid_or_setuid_work_as_mail_programs_need_it(alert:
 
 def test_killed_it_is_there_again_and_tells_nothing_twice(alert: Installed) -> None:
     eventually(lambda: "memory>0" in alert.kinds("firing"))
+    eventually(lambda: alert.status()["waiting"] == 0, what="that it was told is on disk")
     told, pid = len(alert.told()), alert.box.main_pid(NAME)
     alert.box.run("kill", "-KILL", str(pid))
     eventually(lambda: alert.box.main_pid(NAME) not in (0, pid) and alert.box.active(NAME))

@@ -133,7 +133,6 @@ def test_coordd_alert_of_ones_own(machine: Box, ann: dict[str, str]) -> None:
         said = ask("coordd", "service", "install", "--alerts")
         socket = "/home/ann/.local/state/coordd/alerts/alerts.sock"
         assert f"answers    coordd-alert {__version__} on {socket}" in said
-        assert "rule desktop, desktop: there is no notify-send in PATH" in said
         assert "/home/ann/.config/systemd/user/coordd-alert.service" in said
         assert "coordd-alert.conf" not in said, "it is ann, and nobody else"
         assert ask(*manage, "is-enabled", "coordd-alert").strip() == "enabled"
@@ -141,15 +140,16 @@ def test_coordd_alert_of_ones_own(machine: Box, ann: dict[str, str]) -> None:
         assert "NoNewPrivs:\t0" in machine.path(f"/proc/{pid}/status").read_text()
 
         plain = config.read_text()
-        rule = '\n[[alert]]\nname = "mine"\non = ["daemon", "memory>0"]\nfor = "1s"\nexec = ["tee", "-a", "{}"]\n'
-        config.write_text(plain + rule.format("/home/ann/told"))
+        rule = '\n[[alert]]\nname = "mine"\non = ["daemon", "memory>0"]\nfor = "1s"\n'
+        rule += 'exec = ["tee", "-a", "/home/ann/told"]\n'
+        config.write_text(plain + rule)
         ask(*manage, "reload", "coordd-alert")
         eventually(lambda: "memory>0" in kinds("firing"), what="she is told")
         config.write_text(plain + rule.replace("daemon", "demon"))
         refused = machine.try_(*manage, "reload", "coordd-alert", user="ann", env=ann)
         assert refused.returncode != 0
         assert [one["name"] for one in json.loads(ask("coordctl", "alerts", "--json"))["rules"]] == ["mine"]
-        config.write_text(plain + rule.format("/home/ann/told"))
+        config.write_text(plain + rule)
 
         ask(*manage, "stop", "coordd")
         ask(*manage, "start", "coordd")
