@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +15,13 @@ from coordd.installer.configuration import check_wanted
 from coordd.installer.dashboard import check_listen
 from coordd.installer.installing import Installation, service_environment
 from coordd.installer.managers import Manager, Setting
+from coordd.installer.options import (
+    dry_run_option,
+    listen_option,
+    read_homes_option,
+    run_as_option,
+    scope_options,
+)
 from coordd.installer.removing import Removal
 from coordd.installer.services import (
     ALERT,
@@ -27,53 +33,6 @@ from coordd.installer.services import (
     Wanted,
     this_installation,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    Decorated = Callable[..., Any]
-
-
-def _scope_options(function: Decorated) -> Decorated:
-    for option in (
-        click.option(
-            "--system",
-            "scope",
-            flag_value="system",
-            type=click.Choice(["user", "system"]),
-            help="The service of the whole machine; needs root.",
-        ),
-        click.option(
-            "--user",
-            "scope",
-            flag_value="user",
-            default="user",
-            type=click.Choice(["user", "system"]),
-            help="Your own service (the default): agents and their files belong to a person.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-_run_as = click.option(
-    "--run-as",
-    metavar="USER",
-    help=f"With --system: run as this user, who must exist; else as before, or as {USER}, who is made.",
-)
-_listen = click.option(
-    "--listen",
-    metavar="ADDRESS",
-    help="With --dashboard: HOST:PORT or PORT on this machine; else as before, or 127.0.0.1:8000.",
-)
-_read_homes = click.option(
-    "--read-homes/--no-read-homes",
-    default=None,
-    help="With --system: let it read everybody's files and look into everybody's processes, to see the "
-    "sessions of all users; or not. Off by default, else as before.",
-)
-_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
 @click.group(
@@ -104,8 +63,8 @@ Examples:
 May be run again, to repair and after an upgrade. A configuration that is there is
 left alone: what it lacks for what you ask is printed.""",
 )
-@_scope_options
-@_run_as
+@scope_options
+@run_as_option
 @click.option(
     "--workspace",
     "-w",
@@ -123,9 +82,9 @@ left alone: what it lacks for what you ask is printed.""",
     is_flag=True,
     help="coordd-alert too, which tells what needs you; one that is there is upgraded.",
 )
-@_listen
-@_read_homes
-@_dry_run
+@listen_option
+@read_homes_option
+@dry_run_option
 def install(
     *,
     scope: Scope,
@@ -181,7 +140,7 @@ Examples:
   coordd service uninstall --purge --dry-run    what would go
   sudo coordd service uninstall --system --purge""",
 )
-@_scope_options
+@scope_options
 @click.option(
     "--purge", is_flag=True, help="Remove configuration, records and logs too, and the service's user."
 )
@@ -193,7 +152,7 @@ Examples:
     is_flag=True,
     help="coordd-alert alone (with --purge: and what it told, and its user); coordd stays.",
 )
-@_dry_run
+@dry_run_option
 def uninstall(scope: Scope, purge: bool, dashboard: bool, alerts: bool, dry_run: bool) -> None:
     """Stop the services (dashboard and coordd-alert too) and remove them; configuration and records stay."""
     wanted = Wanted(scope=scope, dashboard=dashboard, alerts=alerts)
@@ -218,12 +177,12 @@ Examples:
   coordd service print --system --read-homes          the drop-in of that option
   coordd service print --for launchd""",
 )
-@_scope_options
-@_run_as
+@scope_options
+@run_as_option
 @click.option("--dashboard", "which", flag_value=DASHBOARD.name, help="The dashboard's.")
 @click.option("--alerts", "which", flag_value=ALERT.name, help="The one of coordd-alert.")
 @click.option("--read-homes", is_flag=True, help="The drop-in that 'install --system --read-homes' adds.")
-@_listen
+@listen_option
 @click.option(
     "--for",
     "manager",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from coordd.installer.configuration import configured, default_text, missing_in
 from coordd.installer.dashboard import MakeToken, check_packages, check_visible, token_file, version_at
 from coordd.installer.links import Link, linking, not_linked
 from coordd.installer.managers import Manager, Setting
+from coordd.installer.next_steps import next_lines
 from coordd.installer.readers import check_owner, check_program, check_readable
 from coordd.installer.services import (
     ALERT,
@@ -252,20 +252,14 @@ class Installation:
             )
             for line in missing:
                 self.say(f"  {escape(line)}")
-        lines = [
-            (f"{self.setting.shown('coordctl')} status", "who is alive, who is not"),
-            *self.manager.hints(COORDD),
-            (self.manager.reload_command(COORDD), f"after a change of {self.layout.config_file}"),
-        ]
-        if self.wanted.scope == "system":
-            person = self.setting.environ.get("SUDO_USER") or "NAME"
-            if not _is_member(person):
-                add = self.manager.member_command(person)
-                lines.insert(0, (add, f"{person} may ask, from the next login on"))
-        if DASHBOARD in services:
-            lines[1:1] = self._dashboard_lines()
-        if ALERT in services:
-            lines += self._alerts_lines()
+        dashboard = self._endpoint(DASHBOARD, "") if DASHBOARD in services else None
+        lines = next_lines(
+            self.setting,
+            self.manager,
+            self.layout,
+            services,
+            dashboard=None if dashboard is None else dashboard.place,
+        )
         width = max(len(command) for command, _ in lines)
         self.say("\nNext:")
         for command, what in lines:
@@ -274,24 +268,6 @@ class Installation:
     def _alerts_socket(self) -> str:
         return alerts.control_socket(self.wanted.scope, self._environ())
 
-    def _alerts_lines(self) -> list[tuple[str, str]]:
-        system = self.wanted.scope == "system"
-        ask = f"{self.setting.shown('coordctl')} alerts{' --layout system' if system else ''}"
-        return [
-            (ask, "what is told, and how it went"),
-            (self.manager.reload_command(ALERT), f"after a change of [[alert]] in {self.layout.config_file}"),
-        ]
-
-    def _dashboard_lines(self) -> list[tuple[str, str]]:
-        endpoint = self._endpoint(DASHBOARD, "")
-        place = endpoint.place if endpoint is not None else f"{' '.join(self.manager.command(DASHBOARD))}"
-        if self.wanted.scope == "user":
-            return [(place, "the dashboard, for whoever uses this machine")]
-        return [
-            (place, "the dashboard, which asks for its token"),
-            (f"cat {token_file(self.layout)}", f"the token, for root and the group {GROUP}"),
-        ]
-
 
 def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
     """Return the environment of the service: none of the caller's COORDD_* variables."""
@@ -299,11 +275,3 @@ def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
         return {"HOME": HOME if wanted.run_as == USER else pwd.getpwnam(wanted.run_as).pw_dir}
     kept = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
     return {name: setting.environ[name] for name in kept if setting.environ.get(name)}
-
-
-def _is_member(person: str) -> bool:
-    try:
-        entry = pwd.getpwnam(person)
-        return grp.getgrnam(GROUP).gr_gid in os.getgrouplist(person, entry.pw_gid)
-    except KeyError:
-        return False

@@ -1,4 +1,4 @@
-"""Run coordd under systemd: unit, sysusers.d and tmpfiles.d files, and their commands.
+"""Run coordd under systemd: units, and the commands of its manager. Who they run as is made by accounts.py.
 
 An administrator's files lie in /etc (file-hierarchy(7)), a person's where their manager looks for them.
 """
@@ -6,7 +6,6 @@ An administrator's files lie in /etc (file-hierarchy(7)), a person's where their
 from __future__ import annotations
 
 import os
-import pwd
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,25 +13,11 @@ from contextlib import suppress
 from coordd.cli.doctor.access import user_name
 from coordd.dashboard.listen import DEFAULT
 from coordd.errors import InstallError
-from coordd.installer import templates
+from coordd.installer import accounts, templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import (
-    ALERT,
-    ALERT_HOME,
-    ALERT_USER,
-    COORDD,
-    GROUP,
-    HOME,
-    USER,
-    Service,
-    place_name,
-)
-from coordd.installer.steps import Command, GiveTree, Remove, RemoveEmpty, Step, WriteFile, failure, output
-from coordd.protocol.paths import system_paths
+from coordd.installer.services import ALERT_USER, COORDD, GROUP, Service, place_name
+from coordd.installer.steps import Command, Remove, RemoveEmpty, Step, WriteFile, failure, output
 
-SYSUSERS = "/etc/sysusers.d/coordd.conf"
-TMPFILES = "/etc/tmpfiles.d/coordd.conf"
-ALERT_SYSUSERS = "/etc/sysusers.d/coordd-alert.conf"
 SYSTEM_UNITS = "/etc/systemd/system"
 READ_HOMES = "read-homes.conf"
 """The drop-in that gives the system's service the right to read everybody's files."""
@@ -73,32 +58,7 @@ class Systemd:
 
     def accounts(self, service: Service) -> list[Step]:
         """Return the steps for user and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
-        if service == ALERT and self._system:
-            return self._accounts_of_alerts()
-        if service != COORDD or not self._system:
-            return []
-        names = {"USER": self._setting.run_as, "GROUP": GROUP}
-        users = templates.fill(templates.template("systemd/sysusers.conf.in"), names)
-        if self._setting.run_as != USER:  # a user named by the caller exists already
-            users = "".join([line for line in users.splitlines(keepends=True) if not line.startswith("u ")])
-        owner = (self._setting.run_as, GROUP)
-        paths = system_paths("linux")
-        return [
-            *_users(SYSUSERS, users),
-            WriteFile(TMPFILES, templates.fill(templates.template("systemd/tmpfiles.conf.in"), names)),
-            *[GiveTree(path, owner) for path in (HOME, paths["log_dir"])],
-            Command(
-                ("systemd-tmpfiles", "--create", TMPFILES),
-                f"Make the directories yourself, as {TMPFILES} has them.",
-            ),
-        ]
-
-    def _accounts_of_alerts(self) -> list[Step]:
-        """Return the steps for the user of coordd-alert; its directory is made when it starts."""
-        names = {"ALERTUSER": ALERT_USER, "GROUP": GROUP, "HOME": ALERT_HOME}
-        return _users(
-            ALERT_SYSUSERS, templates.fill(templates.template("systemd/sysusers-alert.conf.in"), names)
-        )
+        return accounts.making(service, self._setting.run_as) if self._system else []
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """Return the steps for the unit files, and the drop-in that is asked for, or was before."""
@@ -152,10 +112,9 @@ class Systemd:
                 Command((*self._ctl, "disable", "--now", one.unit), None),
                 Remove(self._path(one)),
             ]
-        if self._system and ALERT in services:
-            steps.append(Remove(ALERT_SYSUSERS))
-        if self._system and COORDD in services:
-            steps += [*self._taking_back(), Remove(TMPFILES), Remove(SYSUSERS)]
+        if self._system:
+            steps += self._taking_back() if COORDD in services else []
+            steps += accounts.removing(services)
         steps += self.reading()
         steps += [Command((*self._ctl, "reset-failed", one.unit), None) for one in services]
         return steps
@@ -165,15 +124,7 @@ class Systemd:
         steps: list[Step] = [
             Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in services
         ]
-        if not self._system:
-            return steps
-        for one, user, home in ((ALERT, ALERT_USER, ALERT_HOME), (COORDD, USER, HOME)):
-            if one in services and _made_here(user, home):
-                steps.append(Command(("userdel", user), f"Remove it yourself: userdel {user}"))
-        if COORDD not in services:
-            return steps
-        steps.append(Command(("groupdel", GROUP), None))  # userdel may have taken it along
-        return steps
+        return [*steps, *accounts.purging(services)] if self._system else steps
 
     def installed(self, service: Service) -> bool:
         """Return whether the unit file exists."""
@@ -244,18 +195,6 @@ class Systemd:
 
     def _run(self, *words: str, advice: str) -> Command:
         return Command((*self._ctl, *words), advice)
-
-
-def _users(path: str, text: str) -> list[Step]:
-    advice = f"Make user and group yourself, as {path} has them."
-    return [WriteFile(path, text), Command(("systemd-sysusers", path), advice)]
-
-
-def _made_here(user: str, home: str) -> bool:
-    try:
-        return pwd.getpwnam(user).pw_dir == home
-    except KeyError:
-        return False
 
 
 def read_homes_drop_in() -> str:
