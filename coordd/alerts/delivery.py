@@ -70,6 +70,14 @@ class Delivery:
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
+    async def try_out(self, message: Message) -> list[tuple[str, str | None]]:
+        """Tell a message by each action of its rule, in their turns; return how each went."""
+        outcomes = []
+        for label, action in self.actions.get(message.rule, {}).items():
+            async with self._turn(message.rule, label):
+                outcomes.append((label, await perform(action, message)))
+        return outcomes
+
     async def drain(self, within: float) -> None:
         """Wait until what is being told is told, then give up the rest: the next start tells it."""
         if self._tasks:
@@ -81,8 +89,7 @@ class Delivery:
 
     async def _tell(self, parcel: Parcel, label: str, *, unsure: bool) -> None:
         message = again(parcel.message) if unsure else parcel.message
-        turn = self._turns.setdefault((message.rule, label), asyncio.Lock())
-        async with turn:
+        async with self._turn(message.rule, label):
             if label not in parcel.actions:  # it was given up meanwhile
                 return
             action = self.actions.get(message.rule, {}).get(label)
@@ -97,6 +104,9 @@ class Delivery:
         else:
             log.error("not told by rule %s, %s: %s", message.rule, label, escape(error))
         self._changed()
+
+    def _turn(self, rule: str, label: str) -> asyncio.Lock:
+        return self._turns.setdefault((rule, label), asyncio.Lock())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from coordd.alerts import asking, conditions
@@ -41,6 +40,8 @@ PATIENCE = 10.0
 RETRY_FIRST, RETRY_LAST = 0.2, 10.0
 _FIND_WITHIN = 20.0
 _DAEMON = Slot("daemon", "", "coordd")
+ATTEMPTS = 3
+"""Attempts to read the records of what was missed; then what is so now has to do."""
 NAMED = 100
 """Agents whose names are asked for at once: a message lists as many."""
 
@@ -77,6 +78,8 @@ class Feed:
         self._thread = Thread("connect")
         self._link: Link | None = None
         self._asked: set[tuple[Slot, str]] = set()
+        self._known: dict[Slot, conditions.Condition] = {}
+        self._failures = 0
         self.settled = False
         self.connected = False
         self.path: str | None = None
@@ -121,6 +124,7 @@ class Feed:
         missed = 0
         if answer.get("resumed"):
             missed = int(answer.get("missed") or 0)
+            self.settled = self.settled and not missed
         else:
             await self._begin(link, answer, heard.at)
             heard.place, heard.at = f"{run}:{answer.get('seq')}", str(answer.get("timestamp"))
@@ -155,10 +159,17 @@ class Feed:
         self.settled = False
         turns = self._memory.turns
         wants_turns = "finished" in self._memory.engine.kinds
+        self._known |= self._memory.engine.fires
         unsure = self._hearing.snapshot(as_dict(answer.get("status")), now())
         if since is not None:
-            with suppress(ClientError):  # what is so now is known; what was is lost with the records
-                await catch_up(link, self._memory, self._hearing, since)
+            try:
+                await catch_up(link, self._memory, self._hearing, since, known=self._known)
+            except ClientError as error:
+                self._failures += 1
+                if self._failures < ATTEMPTS:
+                    raise
+                log.warning("what happened meanwhile cannot be found out: %s", escape(str(error)))
+        self._failures, self._known = 0, {}
         await self._settle(link, unsure)
         if wants_turns and since is None:
             turns.forget()
@@ -233,8 +244,8 @@ class Feed:
         if self.connected:
             log.warning("no daemon: %s", words)
         self.connected, self.trouble = False, words
-        if crashed is False:
-            heard.stopped = True
+        if crashed is not None:
+            heard.stopped = not crashed
         known = self._memory.engine.fires.get(_DAEMON)
         gone = isinstance(error, DaemonNotRunning)
         if heard.stopped:

@@ -7,6 +7,7 @@
                                          still comes may hold it back for LONGEST seconds
     more, with `every`                   when that time has passed since the last message
     more, without                        at once, BURST times; then once its place in PER seconds is free
+    the end of something alone           ENDS_APART seconds after the last message, or with another
     what was told, ended and is back     APART seconds (or `every`) after it was told, or with another message
     anything, in quiet hours             when they end, as one digest
     anything that is muted               when the mute ends, if it still fires
@@ -34,8 +35,9 @@ LONGEST = 2.0
 CALM = 0.5
 """Seconds without anything new after which a crowd has come."""
 APART = 300.0
-BURST = 10
+BURST = 30
 PER = 300.0
+ENDS_APART = 60.0
 MOST = 10_000
 """Things that a rule follows at once; of more it only counts that they were."""
 _EARLY = 0.005
@@ -72,7 +74,9 @@ class Gathering:
         """Whether something waits for the end of quiet hours."""
         self.uncounted = 0
         self.messages: deque[float] = deque(maxlen=BURST)
-        """When the last messages were made, monotonic."""
+        """When the last messages with anything new were made, monotonic."""
+        self.last = -math.inf
+        """When the last message was made, monotonic; minus infinity for never."""
         self._mutes = mutes
         self._waiting: set[Slot] = set()
         self._newest = -math.inf
@@ -106,7 +110,8 @@ class Gathering:
             track = self.tracks[slot] = Track(condition, Phase.PENDING, began, now.mono)
         else:
             known = track.fires and track.condition.id == condition.id
-            track.hold(now.mono, self.rule.hold)
+            if not known:
+                track.hold(began, self.rule.hold)  # what was before has lasted until then
             track.begin(condition, began, now.mono)
             if known:
                 return
@@ -159,7 +164,7 @@ class Gathering:
 
     def _due_at(self, now: Moment) -> float:
         """Return when the next message is due, or when to look whether it is; infinite for never."""
-        ready, later = math.inf, math.inf
+        news, ends, later = math.inf, math.inf, math.inf
         crowd = 0
         for slot in self._waiting:
             track = self.tracks[slot]
@@ -168,12 +173,17 @@ class Gathering:
             muted = self._mutes.until(self.rule.name, track.condition)
             if muted is not None:
                 later = min(later, max(now.to_mono(muted), at, now.mono + 1.0))
-                continue
-            ready = min(ready, at)
-            crowd += at <= now.mono + GATHER
-        if ready == math.inf:
-            return later
-        return min(max(self._window(ready, crowd), self._gate(now, ready)), later)
+            elif track.phase is Phase.ENDING:
+                ends = min(ends, at)
+            else:
+                news = min(news, at)
+            crowd += muted is None and at <= now.mono + GATHER
+        quiet = self._quiet_until(now, min(news, ends))
+        return min(
+            max(self._window(news, crowd), self._gate_of_news(), quiet),
+            max(self._window(ends, crowd), self._gate_of_ends(), quiet),
+            later,
+        )
 
     def _window(self, ready: float, crowd: int) -> float:
         """Return when what comes together has come, by when the first of it was ready."""
@@ -182,20 +192,23 @@ class Gathering:
         calm = self._newest + CALM if crowd > 1 else ready
         return min(max(ready + GATHER, calm), ready + LONGEST)
 
-    def _gate(self, now: Moment, ready: float) -> float:
-        """Return the time before which the rule sends no message."""
-        gate = -math.inf
-        if self.messages:
-            if self.rule.every is not None:
-                gate = self.messages[-1] + self.rule.every
-            elif len(self.messages) == BURST:
-                gate = self.messages[0] + PER
-        if self.rule.quiet is not None:
-            end = self.rule.quiet.until(now.wall)
-            if end is not None:
-                self.kept = self.kept or ready <= now.mono + _EARLY
-                gate = max(gate, now.to_mono(end))
-        return gate
+    def _gate_of_news(self) -> float:
+        """Return the time before which nothing new is told."""
+        if self.rule.every is not None:
+            return self.last + self.rule.every
+        return self.messages[0] + PER if len(self.messages) == BURST else -math.inf
+
+    def _gate_of_ends(self) -> float:
+        """Return the time before which no message comes for the end of something alone."""
+        return self.last + (ENDS_APART if self.rule.every is None else self.rule.every)
+
+    def _quiet_until(self, now: Moment, ready: float) -> float:
+        """Return when the quiet hours end in which it is now; note that something waits for that."""
+        end = None if self.rule.quiet is None else self.rule.quiet.until(now.wall)
+        if end is None:
+            return -math.inf
+        self.kept = self.kept or ready <= now.mono + _EARLY
+        return now.to_mono(end)
 
     @property
     def _apart(self) -> float:
@@ -214,11 +227,13 @@ class Gathering:
             self._sort(track)
         if not told:
             return None
+        if any(one.times for one in told):  # more than ends of what was told
+            self.messages.append(now.mono)
+        self.last = now.mono
         firing = any(one.state != "resolved" for one in told)
         state_of_all: MessageState = "digest" if self.kept else "firing" if firing else "resolved"
         self.kept = False
         uncounted, self.uncounted = self.uncounted, 0
-        self.messages.append(now.mono)
         self._forget_resting(now.mono)
         return Draft(self.rule, state_of_all, tuple(told), uncounted)
 

@@ -6,6 +6,7 @@ say what began in it; whether and when it ended, the samples of that agent say.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from coordd.alerts.asking import agent_of, records
@@ -20,27 +21,48 @@ from coordd.util.untyped import as_dict
 
 _BEGUN = {"agent.waiting": "waiting", "agent.blocked": "blocked", "agent.stalled": "stalled"}
 _KILLED = "(killed)"
+_ANNOUNCED = 5.0
+"""Seconds within which the event of an end, or of many, is recorded."""
 
 
-async def catch_up(link: Link, memory: Memory, hearing: Hearing, since: str) -> None:
-    """Take in what was recorded since a time; what fires now is known already.
+async def catch_up(
+    link: Link, memory: Memory, hearing: Hearing, since: str, *, known: Mapping[Slot, Condition]
+) -> None:
+    """Take in what was recorded since a time; what fires now is in the memory already.
+
+    Args:
+        link: to the daemon.
+        memory, hearing: what takes it in.
+        since: the time of the last notification that was heard.
+        known: what fired when that was heard: an event of it may have been recorded a moment later.
 
     Raises:
         ClientError: the daemon does not give the records.
     """
     kinds = memory.engine.kinds
+    heard = epoch_of(since) or 0.0
     async for event in records(link, "event", since):
         at = epoch_of(event.get("timestamp"))
-        if at is None:
+        if at is None or at <= heard:
             continue
         moment = now()
         hearing.event(event, moment, min(at, moment.wall))
         condition = _condition(event, at)
-        if condition is not None and condition.kind in kinds and condition.slot not in memory.engine.fires:
+        if condition is None or condition.kind not in kinds or condition.slot in memory.engine.fires:
+            continue
+        if not _same(condition, known.get(condition.slot)):
             await _passed(link, memory, condition)
     if "finished" in kinds:
         async for sample in records(link, "agent", since):
             hearing.agent(sample, now())
+
+
+def _same(condition: Condition, known: Condition | None) -> bool:
+    """Return whether an event is of something that was heard of before the gap."""
+    if known is None or known.since is None or condition.since is None:
+        return known is not None
+    apart = 0.01 if condition.kind in _BEGUN.values() else _ANNOUNCED
+    return abs(condition.since - known.since) < apart
 
 
 async def _passed(link: Link, memory: Memory, condition: Condition) -> None:

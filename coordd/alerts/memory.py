@@ -6,6 +6,7 @@ version wrote, or somebody edited, is read as far as it makes sense. Pure.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -83,6 +84,8 @@ def from_document(document: Mapping[str, Any], engine: Engine, now: Moment) -> M
             times = [number(one) for one in as_list(told.get("messages"))]
             known = [min(now.to_mono(one), now.mono) for one in times if one is not None]
             gathering.messages = deque(known, maxlen=BURST)
+            last = number(told.get("last"))
+            gathering.last = -math.inf if last is None else min(now.to_mono(last), now.mono)
             gathering.kept = told.get("kept") is True
             gathering.uncounted = int(number(told.get("uncounted")) or 0)
     heard = as_dict(document.get("heard"))
@@ -98,6 +101,7 @@ def from_document(document: Mapping[str, Any], engine: Engine, now: Moment) -> M
 def _of_gathering(one: Gathering, now: Moment) -> dict[str, object]:
     return {
         "messages": [now.to_wall(at) for at in one.messages],
+        "last": None if one.last == -math.inf else now.to_wall(one.last),
         "kept": one.kept,
         "uncounted": one.uncounted,
         "tracks": [_of_track(track, now) for track in one.tracks.values()],

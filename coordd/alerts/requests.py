@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from coordd.alerts.control import Handler
-from coordd.alerts.delivery import Delivery, perform
+from coordd.alerts.delivery import Delivery
 from coordd.alerts.feed import Feed
 from coordd.alerts.memory import Memory
 from coordd.alerts.moment import now
@@ -79,10 +79,8 @@ class Requests:
         moment = now()
         self._memory.serial += 1
         message = trial(rule, serial=self._memory.serial, now=moment, host=self._host)
-        outcomes = []
-        for label, action in self._delivery.actions.get(rule.name, {}).items():
-            error = await perform(action, message)
-            outcomes.append(Outcome(label, format_utc(now().wall), error, again=False))
+        went = await self._delivery.try_out(message)
+        outcomes = [Outcome(label, format_utc(now().wall), error, again=False) for label, error in went]
         record = TellingRecord(message.id, rule.name, "test", message.at, message.title, 0, outcomes)
         self._memory.outbox.told.append(record)
         await self._save()

@@ -65,7 +65,7 @@ REFERENCE = {
     "for": "So long it has held when it is told; what is over before is not told. Default: 30s.",
     "workspaces": "Patterns of projects or workspaces, with all below them. Default: all.",
     "quiet": "Local times such as 22:00-07:00; what is due in them is told afterwards, in one message.",
-    "every": "At most one message in this time, the rest is gathered. Default: as they come, at most 10 in "
+    "every": "At most one message in this time, the rest is gathered. Default: as they come, at most 30 in "
     "5 minutes.",
     "finished_after": "So long a turn has taken whose end is told. Default: 5m.",
     "exec": "A program and its arguments, with {title} {text} {agent} {name} {project} {workspace} {kind} "

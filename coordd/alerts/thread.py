@@ -27,14 +27,18 @@ class Thread:
         self._calls: SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]]
         self._calls = SimpleQueue()
         self._running = False
+        self._late: asyncio.Future[Any] | None = None
 
     async def run(self, call: Callable[[], T], *, within: float) -> T:
         """Return what a call returns.
 
         Raises:
-            Late: it took longer than ``within`` seconds, or what was asked before does.
+            Late: it took longer than ``within`` seconds; or one before it did, and has not returned yet: then
+                it is not called.
             Exception: as the call does.
         """
+        if self._late is not None and not self._late.done():
+            raise Late("the call before it has not returned")
         if not self._running:
             self._running = True
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
@@ -44,6 +48,7 @@ class Thread:
         done, _ = await asyncio.wait([future], timeout=within)
         if not done:
             future.add_done_callback(_seen)
+            self._late = future
             raise Late(f"no answer within {within:g} s")
         return future.result()
 

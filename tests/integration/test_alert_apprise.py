@@ -17,6 +17,7 @@ from webhooks import answer, hang, hook
 
 from coordd.alerts.actions.apprise import MISSING, AppriseAction
 from coordd.alerts.actions.base import ActionFailed
+from coordd.alerts.actions.python_child import PythonChild
 from coordd.util.text import escape, escape_lines
 
 SECRET = "T0K3NOFAPPRISE"
@@ -97,6 +98,26 @@ def _shown_of_others() -> str:
                 for what in ("cmdline", "environ", "comm"):
                     shown += (process / what).read_text(errors="replace")
     return shown
+
+
+async def test_what_apprise_prints_goes_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "apprise.py").write_text(
+        "import os, sys\n"
+        f"print('{SECRET}', flush=True); print('{SECRET}', file=sys.stderr); os.write(1, b'noise')\n"
+        "class Apprise:\n"
+        "    def add(self, url): return True\n"
+        "    def notify(self, **_): return True\n"
+    )
+    await action(1, PYTHONPATH=str(tmp_path)).perform(MESSAGE)
+
+
+async def test_what_a_child_says_is_escaped_and_bounded(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("print(chr(123) + '\"failed\": \"\\\\u001b[31m' + 'x' * 999 + '\"}')\n")
+    child = PythonChild("odd", environ=ENVIRON | {"PYTHONPATH": str(tmp_path)}, seconds=10)
+    with pytest.raises(ActionFailed) as failed:
+        await child.ask({})
+    assert str(failed.value).startswith(r"\x1b[31mxxx")
+    assert len(str(failed.value)) == 300
 
 
 async def test_where_it_is_missing_it_says_what_to_install(tmp_path: Path) -> None:

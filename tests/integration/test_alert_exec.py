@@ -219,10 +219,14 @@ async def test_nothing_is_left_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-async def test_a_file_system_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["program", "interpreter"])
+async def test_a_file_system_that_hangs_holds_nobody_up(tmp_path: Path, where: str) -> None:
     hung = tmp_path / "hung"
+    path = (
+        script(tmp_path, "", interpreter=str(hung / "sh")) if where == "interpreter" else str(hung / "tell")
+    )
     with hung_mount(hung):
-        one = action(str(hung / "tell"), deadline=0.2)
+        one = action(path, deadline=0.2)
         turns = 0
 
         async def turn() -> None:

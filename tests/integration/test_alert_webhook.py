@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -176,6 +178,21 @@ async def test_one_deadline_ends_all_tries() -> None:
         big = message(text="x" * 20_000_000)
         with pytest.raises(ActionFailed, match=r"no answer within 1 s \(sending\)"):
             await action(served.port, deadline=2.0, each=1.0).perform(big)
+
+
+async def test_a_try_that_is_given_up_ends_its_connection() -> None:
+    closed = threading.Event()
+
+    def handle(one: socket.socket, _: threading.Event) -> None:
+        if not one.recv(1):
+            closed.set()
+
+    with hook(handle, hang) as served:
+        task = asyncio.create_task(action(served.port, each=1.0).perform(MESSAGE))
+        await until(lambda: served.connections == 2)
+        assert closed.is_set()
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def test_a_server_that_answers_before_it_has_read_is_heard() -> None:

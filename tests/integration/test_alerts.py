@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -528,8 +529,6 @@ def _alert(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _answers(state: Path) -> bool:
     try:
-        import socket
-
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(state / "alerts.sock"))
     except OSError:
@@ -558,3 +557,24 @@ def test_coordd_passes_over_the_rules_and_check_config_has_them_checked(scene: S
     done = check()
     assert done.returncode == 78
     assert "alert.r.on" in done.stderr
+
+
+def test_the_service_manager_is_told(scene: Scene, tmp_path: Path) -> None:
+    scene.rule()
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(30)
+        environ = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "600000"}
+        with scene.coordd(), alerting(scene.home, environ=environ) as alerts:
+            heard = [manager.recv(4096).decode() for _ in range(4)]
+            assert heard[0].startswith("READY=1\nSTATUS=1 rule, 0 things fire")
+            assert "WATCHDOG=1" in heard
+            alerts.process.send_signal(signal.SIGHUP)
+            while not heard[-1].startswith("RELOADING=1\nMONOTONIC_USEC="):
+                heard.append(manager.recv(4096).decode())
+            while not heard[-1].startswith("READY=1"):
+                heard.append(manager.recv(4096).decode())
+            assert alerts.stop() == 0
+            while not heard[-1].startswith("STOPPING=1"):
+                heard.append(manager.recv(4096).decode())

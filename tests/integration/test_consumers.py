@@ -125,6 +125,43 @@ def test_the_daemon_fills_every_field_that_it_promises(looks: Looks) -> None:
         assert set(paths(kind)) - filled <= NEVER.get(kind, set()) | _unlimited(looks, kind), kind
 
 
+NOTIFICATIONS: dict[str, type] = {
+    **RECORDS,
+    "task": model.TaskChange,
+    "attention": model.AttentionChange,
+}
+
+
+def test_notifications_have_the_fields_that_are_promised(looks: Looks) -> None:
+    assert set(NOTIFICATIONS) == set(model.TOPICS)
+    assert looks.notified.keys() - {"lagged"} == NOTIFICATIONS.keys()
+    for topic, kind in NOTIFICATIONS.items():
+        fields = {one.name for one in dataclasses.fields(kind)} | {"seq"}
+        for params in looks.notified[topic]:
+            assert params.keys() == fields, topic
+    entries = {one.name for one in dataclasses.fields(model.AttentionEntry)}
+    for params in looks.notified["attention"]:
+        for name, more in (("opened", set()), ("changed", set()), ("closed", {"why"})):
+            assert all(one.keys() == entries | more for one in params[name])
+    numbers = [params["seq"] for topic in model.TOPICS for params in looks.notified[topic]]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_who_follows_has_what_the_daemon_lists(looks: Looks) -> None:
+    """Folded together, notifications give the lists of each look that came after them."""
+    for look in looks.all.values():
+        if look.before["daemon"]["pid"] != looks.all["busy"].before["daemon"]["pid"]:
+            continue
+        listed = {one["id"]: one for one in looks.followed_from["attention"]}
+        for params in looks.notified["attention"]:
+            if params["timestamp"] > look.after["timestamp"]:
+                break
+            for one in params["closed"]:
+                listed.pop(one["id"], None)
+            listed.update((one["id"], one) for one in (*params["changed"], *params["opened"]))
+        assert listed == {one["id"]: one for one in look.before["attention"]}, look.name
+
+
 NEVER: dict[type, set[str]] = {
     # of the states that are gone through none has it: tests/integration/test_others_write.py has
     model.SinkStatus: {"warning"},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from live import Coordd, Project, watching
+from live import Coordd, Project, utc_now, watching
 from redisd import RedisServer, redis_server
 from values import BEATS, CHANGED, CLAIMS, IDS, LITTER, PROGRESS, REGISTRATIONS, ages, written
 from waiting import eventually
@@ -165,7 +165,7 @@ def test_a_registration_written_again_is_a_beat_and_one_that_says_so_an_end(scen
 
     scene.writer.register("again", registered("busy"))
     first = eventually(lambda: scene.agents("again")["again"])
-    time.sleep(1.1)  # so that the two are told apart in a time to the second
+    eventually(lambda: utc_now() > first["last_heartbeat"], what="the clock shows another second")
     scene.writer.register("again", registered("reviewing"))
     eventually(lambda: scene.agents("again")["again"]["declared_status"] == "reviewing")
     second = scene.agents("again")["again"]

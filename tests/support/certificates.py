@@ -18,6 +18,7 @@ class Authority:
         self._key = directory / f"{name}.key"
         _openssl(
             *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),  # Python 3.13 asks for it
             *("-keyout", str(self._key), "-out", str(self.file)),
         )
 
@@ -29,7 +30,8 @@ class Authority:
             *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
             *("-keyout", str(key), "-out", str(request)),
         )
-        extensions.write_text(f"subjectAltName={','.join(alternatives)}\n" if alternatives else "")
+        names = f"subjectAltName={','.join(alternatives)}\n" if alternatives else ""
+        extensions.write_text(f"authorityKeyIdentifier=keyid\n{names}")
         _openssl(
             *("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._key)),
             *("-CAcreateserial", "-days", str(days), "-extfile", str(extensions), "-out", str(signed)),

@@ -31,6 +31,7 @@ from played_codex import CodexHome
 from played_programs import programs
 from real_processes import process_of, python
 from redisd import RedisServer, redis_server
+from subscriber import Subscriber
 from waiting import NotYet, eventually
 
 Document = dict[str, Any]
@@ -344,6 +345,9 @@ class Looks:
         self.commands: dict[str, str] = {}
         self.down: dict[str, float] = {}
         self.records: dict[str, list[Document]] = {}
+        self.followed_from: Document = {}
+        self.notified: dict[str, list[Document]] = {}
+        """What a subscriber of the busy daemon was told, by topic, from its start to its end."""
         self.last: list[Document] = []
         """What is told of the busy daemon after it was stopped."""
         self.performance = ""
@@ -364,6 +368,9 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
         with contextlib.ExitStack() as running_ones:
             busy = Busy(root / "busy", server, (*entering(groups), *plain))
             daemon, sessions = running_ones.enter_context(busy.run())
+            subscriber = running_ones.enter_context(Subscriber(daemon.socket, {"snapshot": "status"}))
+            looks.followed_from = subscriber.snapshot["status"]
+            all_notified = subscriber.listen()
             dash = running_ones.enter_context(dashboard(sock=daemon.socket, home=busy.home))
             scraped(dash)  # tokens are counted from here on
             sessions["worker"].say()
@@ -377,6 +384,8 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             sessions["idler"].finish()
             looks.all["busy"] = look("busy", daemon, dash, _is_busy)
             _records(looks, daemon)
+            laid_out = busy.app.coordination / "tasks" / "told-of"
+            laid_out.write_text("a task that comes and goes")
             looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
@@ -389,6 +398,7 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             server.run("CONFIG", "SET", "maxmemory", "1")
             failing = look("full", daemon, dash, _is_full)
             looks.all["full"] = failing
+            laid_out.unlink()
             server.kill()
             looks.all["down"] = look(
                 "down",
@@ -397,6 +407,8 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
                 lambda s: s["redis"]["connected"] is False and s["agents"]["unknown"] > 0,
             )
             daemon.stop()
+            for message in all_notified():
+                looks.notified.setdefault(message["method"], []).append(message["params"])
             eventually(lambda: dash.get("/healthz").json()["daemon"] == "down")
             looks.down = scraped(dash)
             looks.last = [

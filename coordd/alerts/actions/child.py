@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -62,7 +63,10 @@ class ChildRunner:
             raise CannotStart("the one before it has not been started yet: its file system does not answer")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Ended] = loop.create_future()
-        stop_reader, stop_writer = os.pipe()
+        try:
+            stop_reader, stop_writer = os.pipe()
+        except OSError as error:
+            raise CannotStart(_why(error)) from None
 
         def work() -> None:
             result: Ended | CannotStart
@@ -105,8 +109,13 @@ class ChildRunner:
         self, argv: Sequence[str], environ: Mapping[str, str], stdin: bytes, seconds: float, stop: int
     ) -> Ended:
         program = _found(argv[0], environ)
-        # What waits in exec(2) for a file system would, with vfork(2), hold up this whole process. The switch
-        # is the one that the documentation of subprocess names; typeshed has it as a constant.
+        poll = select.poll()
+        poll.register(stop, select.POLLIN)
+        if poll.poll(0):
+            raise CannotStart("nobody waits for it any more")
+        # Before CPython 3.11.4 (Debian 12 has 3.11.2) who waits for the exec(2) of a vfork(2) holds up the
+        # whole process, and its file system may hang. The documentation of subprocess names this switch;
+        # typeshed has it as a constant.
         subprocess._USE_VFORK = False  # type: ignore[misc]
         popen = subprocess.Popen(
             list(argv),
