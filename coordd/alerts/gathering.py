@@ -7,7 +7,7 @@
                                          still comes may hold it back for LONGEST seconds
     more, with `every`                   when that time has passed since the last message
     more, without                        at once, BURST times; then once its place in PER seconds is free
-    the end of something alone           ENDS_APART seconds after the last message, or with another
+    ends of what was told                ENDS_APART seconds after the last ends, or with another
     what was told, ended and is back     APART seconds (or `every`) after it was told, or with another message
     anything, in quiet hours             when they end, as one digest
     anything that is muted               when the mute ends, if it still fires
@@ -77,6 +77,8 @@ class Gathering:
         """When the last messages with anything new were made, monotonic."""
         self.last = -math.inf
         """When the last message was made, monotonic; minus infinity for never."""
+        self.last_end = -math.inf
+        """The same of the last one that told of an end."""
         self._mutes = mutes
         self._waiting: set[Slot] = set()
         self._newest = -math.inf
@@ -200,7 +202,7 @@ class Gathering:
 
     def _gate_of_ends(self) -> float:
         """Return the time before which no message comes for the end of something alone."""
-        return self.last + (ENDS_APART if self.rule.every is None else self.rule.every)
+        return self.last_end + ENDS_APART if self.rule.every is None else self.last + self.rule.every
 
     def _quiet_until(self, now: Moment, ready: float) -> float:
         """Return when the quiet hours end in which it is now; note that something waits for that."""
@@ -229,6 +231,8 @@ class Gathering:
             return None
         if any(one.times for one in told):  # more than ends of what was told
             self.messages.append(now.mono)
+        if not all(one.times for one in told):
+            self.last_end = now.mono
         self.last = now.mono
         firing = any(one.state != "resolved" for one in told)
         state_of_all: MessageState = "digest" if self.kept else "firing" if firing else "resolved"

@@ -84,8 +84,8 @@ def from_document(document: Mapping[str, Any], engine: Engine, now: Moment) -> M
             times = [number(one) for one in as_list(told.get("messages"))]
             known = [min(now.to_mono(one), now.mono) for one in times if one is not None]
             gathering.messages = deque(known, maxlen=BURST)
-            last = number(told.get("last"))
-            gathering.last = -math.inf if last is None else min(now.to_mono(last), now.mono)
+            gathering.last = _time(told.get("last"), now)
+            gathering.last_end = _time(told.get("last_end"), now)
             gathering.kept = told.get("kept") is True
             gathering.uncounted = int(number(told.get("uncounted")) or 0)
     heard = as_dict(document.get("heard"))
@@ -98,10 +98,16 @@ def from_document(document: Mapping[str, Any], engine: Engine, now: Moment) -> M
     )
 
 
+def _time(value: object, now: Moment) -> float:
+    wall = number(value)
+    return -math.inf if wall is None else min(now.to_mono(wall), now.mono)
+
+
 def _of_gathering(one: Gathering, now: Moment) -> dict[str, object]:
     return {
         "messages": [now.to_wall(at) for at in one.messages],
         "last": None if one.last == -math.inf else now.to_wall(one.last),
+        "last_end": None if one.last_end == -math.inf else now.to_wall(one.last_end),
         "kept": one.kept,
         "uncounted": one.uncounted,
         "tracks": [_of_track(track, now) for track in one.tracks.values()],

@@ -73,7 +73,8 @@ class Outbox:
             for action in list(oldest.actions):
                 self.done(oldest, action, message.at, "given up: too many messages wait")
         parcel = Parcel(message, list(actions), set())
-        self.parcels[message.id] = parcel
+        if parcel.actions:
+            self.parcels[message.id] = parcel
         self.told.append(
             TellingRecord(message.id, message.rule, message.state, message.at, message.title, message.count)
         )

@@ -200,7 +200,8 @@ def test_a_daemon_that_is_killed_is_told_of_and_what_it_told_is_not_over(
             eventually(lambda: ("daemon", "coordd") in scene.told.entries("resolved"))
             eventually(alerts.follows)
             one.status("busy")
-            eventually(lambda: scene.told_of("waiting", one, "resolved") == 1)
+            # ends come a minute apart
+            eventually(lambda: scene.told_of("waiting", one, "resolved") == 1, within=90)
         assert scene.told_of("waiting", one, "firing") == 1
 
 

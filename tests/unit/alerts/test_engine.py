@@ -389,3 +389,19 @@ def test_one_that_flaps_makes_two_messages_in_its_time_at_most(pauses: list[floa
     firing = [at for at, draft in play.drafts for one in draft.told if one.times]
     assert all(second - first >= APART - 0.01 for first, second in pairwise(firing))
     assert len(play.drafts) <= 2 * (sum(pauses) / APART + 1)
+
+
+def test_ends_of_many_are_gathered_and_the_first_is_told_at_once() -> None:
+    play = Play([a_rule()])
+    for number in range(10):
+        play.begin(f"a{number}")
+    play.wait(60)
+    began = play.mono
+    for number in range(10):
+        play.end(f"a{number}")
+        play.wait(5)
+    play.wait(600)
+    ends = [at - began for at, draft in play.drafts if draft.state == "resolved"]
+    assert ends[0] < 3
+    assert len(ends) == 2
+    assert play.states().count("resolved") == 10

@@ -360,3 +360,13 @@ def test_too_many_messages_are_given_up_and_listed() -> None:
         message = message_of(play.drafts[0][1], serial=serial, now=play.now, host="h", home=None)
         outbox.add(message, ["x"])
     assert len(outbox.parcels) == 500
+
+
+def test_a_message_that_nothing_tells_waits_for_nobody() -> None:
+    outbox = Outbox()
+    play = Play([a_rule()])
+    play.begin("a")
+    play.wait(5)
+    outbox.add(message_of(play.drafts[0][1], serial=1, now=play.now, host="h", home=None), [])
+    assert not outbox.parcels
+    assert len(outbox.told) == 1
