@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from box import NEXT, REPOSITORY, Box, install_wheel
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 from coordd import __version__
 
@@ -55,6 +55,10 @@ class Installed:
 
     def status(self) -> Any:
         return json.loads(self.box.run("coordctl", "alerts", "--layout", "system", "--json"))
+
+    def doctor(self) -> str:
+        """What root's doctor says."""
+        return self.box.try_("coordctl", "--layout", "system", "doctor").stdout
 
     def rules(self, text: str) -> None:
         """Put these rules into the configuration, in the place of all others."""
@@ -123,7 +127,8 @@ def test_install_says_what_it_did_and_it_tells(alert: Installed) -> None:
     shown = alert.box.show(NAME, "ActiveState", "UnitFileState", "User", "StatusText")
     assert (shown["ActiveState"], shown["UnitFileState"], shown["User"]) == ("active", "enabled", NAME)
     assert "1 rule" in shown["StatusText"]
-    eventually(lambda: "memory>0" in alert.kinds("firing"), what="the program of the rule is told")
+    said = "the program of the rule is told"
+    eventually(lambda: "memory>0" in alert.kinds("firing"), what=said, within=PATIENCE * 3)  # with a sample
     assert alert.status()["daemon"] == {"socket": "/run/coordd/coordd.sock", "connected": True, "error": None}
 
 
@@ -167,8 +172,12 @@ def test_programs_that_are_setgid_or_setuid_work_as_mail_programs_need_it(alert:
 
 
 def test_killed_it_is_there_again_and_tells_nothing_twice(alert: Installed) -> None:
-    eventually(lambda: "memory>0" in alert.kinds("firing"))
-    eventually(lambda: alert.status()["waiting"] == 0, what="that it was told is on disk")
+
+    def settled() -> bool:
+        status = alert.status()
+        return status["waiting"] == 0 and [one["phase"] for one in status["firing"]] == ["told"]
+
+    eventually(settled, what="the rule has told what fires, and that is on disk", within=PATIENCE * 3)
     told, pid = len(alert.told()), alert.box.main_pid(NAME)
     alert.box.run("kill", "-KILL", str(pid))
     eventually(lambda: alert.box.main_pid(NAME) not in (0, pid) and alert.box.active(NAME))
@@ -213,6 +222,10 @@ def test_bad_rules_are_refused_with_the_reason_and_the_old_ones_stay(alert: Inst
     assert done.returncode != 0
     eventually(lambda: box.show(NAME, "ActiveState")["ActiveState"] == "failed")
     assert box.show(NAME, "ExecMainStatus", "NRestarts") == {"ExecMainStatus": "78", "NRestarts": "0"}
+    said = alert.doctor()
+    assert re.search(r"(?m)^fail +alerts +its rules cannot be used: .*waitin", said)
+    assert re.search(r"(?m)^fail +alerts +the service coordd-alert fails: exit code 78", said)
+    assert re.search(r"(?m)^ok +config ", said), "coordd's own configuration is sound"
     done = box.try_(*INSTALL, "--alerts")
     assert done.returncode == 1
     assert f"{NAME} is in place, but does not start" in done.stderr
@@ -233,7 +246,7 @@ def test_a_configuration_that_others_may_write_is_refused(alert: Installed) -> N
 
 
 def test_a_secret_is_a_file_of_its_users_own(alert: Installed) -> None:
-    box = alert.box
+    box, pid = alert.box, f"pid {alert.box.main_pid(NAME)}"
     listen = (
         "import http.server as h\n"
         "class A(h.BaseHTTPRequestHandler):\n"
@@ -256,6 +269,8 @@ def test_a_secret_is_a_file_of_its_users_own(alert: Installed) -> None:
         box.run("systemctl", "reload", NAME)
         box.run("coordctl", "alerts", "--layout", "system", "test", "hook")
         assert box.path("/run/posted").read_text().startswith("/quiet-token {")
+        assert "rules are sound" in box.run("coordd", "check-config", "--layout", "system"), "root asks as it"
+        assert f"({pid}, {NAME}.service) with rules hook; the last message was told" in alert.doctor()
         shown = box.run("coordctl", "alerts", "--layout", "system")
         shown += " ".join(str(entry["MESSAGE"]) for entry in box.journal(NAME))
         assert "quiet-token" not in shown
