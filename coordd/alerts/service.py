@@ -28,7 +28,7 @@ from coordd.alerts.feed import Feed
 from coordd.alerts.lock import StateDirectory, StateError
 from coordd.alerts.memory import Memory, from_document, to_document
 from coordd.alerts.moment import Moment, now
-from coordd.alerts.outbox import Line, Outbox, Parcel
+from coordd.alerts.outbox import Outbox, Parcel
 from coordd.alerts.requests import Requests
 from coordd.alerts.store import StateFiles
 from coordd.alerts.supervision import Supervision
@@ -91,9 +91,9 @@ class Service:
         self._delivery = Delivery(
             outbox=self._memory.outbox,
             actions=actions,
-            keep=self._append,
+            keep=lambda line: self._on_disk(lambda: self._files.append(line)),
             stamp=lambda: format_utc(now().wall),
-            changed=self._ended,
+            changed=setup.supervision.changed,
         )
         self._feed = Feed(memory=self._memory, find=setup.target.find, changed=self._changed)
         self._requests = Requests(
@@ -227,9 +227,6 @@ class Service:
         document = to_document(self._memory, moment)
         await self._on_disk(lambda: self._files.write(document))
 
-    async def _append(self, line: Line) -> None:
-        await self._on_disk(lambda: self._files.append(line))
-
     async def _on_disk(self, write: Callable[[], None]) -> None:
         try:
             await self._disk.run(write, within=_DISK)
@@ -247,9 +244,6 @@ class Service:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _ended(self) -> None:
-        self._setup.supervision.changed()
 
     def _process(self) -> dict[str, object]:
         return {
