@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 
 from coordd.alerts.lock import StateError
+
+log = logging.getLogger(__name__)
 
 _STDIN = 0
 _BLOCK = 4096
@@ -28,6 +31,7 @@ def at_end_of_input(then: Callable[[], None]) -> None:
         except OSError:
             ended = True
         if ended:
+            log.info("standard input has ended: so does this")
             loop.remove_reader(_STDIN)
             then()
 

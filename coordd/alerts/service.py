@@ -57,10 +57,7 @@ Loaded = tuple[Rules, dict[str, dict[str, Action]]]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run is made of: where state lies, what is asked, and how rules are read, anew each time.
-
-    With ``until_eof`` it ends when standard input does.
-    """
+    """What a run is made of: where state lies, what is asked, how rules are read, and whether EOF ends it."""
 
     state: StateDirectory
     target: Target
@@ -120,7 +117,7 @@ class Service:
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
         if self._setup.until_eof:
-            at_end_of_input(self._input_ended)
+            at_end_of_input(self._stop.set)
         path = os.path.join(self._setup.state.path, ALERTS_SOCKET)
         problem = address_problem(path, self._setup.platform)
         if problem is not None:
@@ -288,10 +285,6 @@ class Service:
         log.info("the rules were read anew from %s", escape(rules.file))
         self._changed()
         return rules
-
-    def _input_ended(self) -> None:
-        log.info("standard input has ended: so does this")
-        self._stop.set()
 
     def _told_to_stop(self, number: int) -> None:
         if self._stop.is_set():
