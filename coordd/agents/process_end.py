@@ -15,6 +15,7 @@ SIGNS: dict[str | None, OrderlySign] = {
     None: "deregistration",
     "claude-code": "session-file",
     "codex": "turn",
+    "copilot": "session-file",
 }
 """How a kind of agent shows that it ends in order; None: what is known from coordination traces alone.
 

@@ -22,6 +22,8 @@ _ASKED = {
     "AskUserQuestion": "question",
     "ExitPlanMode": "plan approval",
     "request_user_input": "question",
+    "ask_user": "question",
+    "exit_plan_mode": "plan approval",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from coordd.cli.agent_places import short_path
 from coordd.cli.status_facts import LISTED
 from coordd.cli.workspace_words import entry_lines, none_named, why_so
-from coordd.util.text import middle, shown, width, with_short_words
+from coordd.util.text import enumerated, middle, shown, width, with_short_words
 from coordd.util.untyped import as_dict, dicts
 
 TYPE_CHECKING = False  # what type checkers take for True; importing typing for it costs milliseconds
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coordd.cli.view import View
 
 
-_BY_THEMSELVES = (("claude-code", "Claude Code"), ("codex", "Codex"))
+_BY_THEMSELVES = (("claude-code", "Claude Code"), ("codex", "Codex"), ("copilot", "Copilot"))
 
 
 def watched_lines(document: dict[str, Any], view: View) -> list[str]:
@@ -42,7 +42,7 @@ def watched_lines(document: dict[str, Any], view: View) -> list[str]:
     if view.old:
         return lines
     kinds = [one.get("kind") for one in sources]
-    seen = " and ".join(name for kind, name in _BY_THEMSELVES if kind in kinds)
+    seen = enumerated([name for kind, name in _BY_THEMSELVES if kind in kinds])
     if seen:
         lines.append(f"{seen} sessions appear here by themselves.")
     if len(sources) < len(every):

@@ -75,7 +75,7 @@ class AgentsConfig:
 
 @dataclass(frozen=True, slots=True)
 class HomesConfig:
-    """Values of ``[claude_code]``, and of ``[codex]``: whether sessions are looked for, and further homes.
+    """Values of ``[claude_code]``, ``[codex]``, ``[copilot]``: whether sessions are looked for; more homes.
 
     Homes are absolute paths.
     """
@@ -140,6 +140,7 @@ class Config:
     agents: AgentsConfig
     claude_code: HomesConfig
     codex: HomesConfig
+    copilot: HomesConfig
     processes: ProcessesConfig
     storage: StorageConfig
     redis: RedisConfig
@@ -314,6 +315,7 @@ def _assemble(values: Mapping[str, Any], origins: Mapping[str, str], *, redis_wr
         agents=AgentsConfig(**sections["agents"]),
         claude_code=HomesConfig(**sections["claude_code"]),
         codex=HomesConfig(**sections["codex"]),
+        copilot=HomesConfig(**sections["copilot"]),
         processes=ProcessesConfig(**sections["processes"]),
         storage=StorageConfig(**sections["storage"]),
         redis=RedisConfig(**sections["redis"]),

@@ -175,6 +175,14 @@ KEYS: tuple[ConfigKey, ...] = (
         [],
         "Homes of Codex beside those that are found: ~/.codex, $CODEX_HOME.",
     ),
+    ConfigKey("copilot", "enabled", boolean(), True, "Whether sessions of Copilot are looked for."),
+    ConfigKey(
+        "copilot",
+        "homes",
+        paths(),
+        [],
+        "Homes of Copilot beside those that are found: ~/.copilot, $COPILOT_HOME.",
+    ),
     ConfigKey(
         "processes",
         "enabled",

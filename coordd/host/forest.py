@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from coordd.host.kinship import NO_KINSHIP, Kinship, kinship
 from coordd.host.process_facts import Process
 from coordd.host.trees import ProcessUse, TreeUse
 
@@ -45,11 +46,13 @@ class Remembered:
     """What passes before found, and what was learned since: whose tree a process belongs to.
 
     ``roots`` maps processes to the root of their tree, which may have ended since; ``terminals`` maps roots
-    to their terminals, and processes to theirs where that is another one.
+    to their terminals, and processes to theirs where that is another one. ``kinship`` is whose the sessions
+    and groups of processes are.
     """
 
     roots: Mapping[Process, Process] = field(default_factory=dict)
     terminals: Mapping[Process, Terminal] = field(default_factory=dict)
+    kinship: Kinship = NO_KINSHIP
 
 
 NOTHING = Remembered()
@@ -174,7 +177,8 @@ def survey(
             trees.add(root, use, terminal)
     below = trees.below
     kept = dict(list(trees.root_of.items())[:MOST_REMEMBERED])
-    owners = set(kept.values())
+    kin = kinship(forest.by_pid, tops, trees.root_of, below, remembered.kinship)
+    owners = {*kept.values(), *kin.sessions.values(), *kin.groups.values()}
     return Survey(
         trees={
             root: _sum(tops[root], below.get(root, []), trees.nested.get(root, []), young_since)
@@ -183,13 +187,14 @@ def survey(
         },
         remembered=Remembered(
             kept,
-            {root: one for root, one in terminals.items() if root in owners}
+            {root: one for root, one in {**remembered.terminals, **terminals}.items() if root in owners}
             | {
                 Process(use.pid, use.start): use.terminal
                 for root, found in below.items()
                 for use in found
                 if use.terminal not in (None, terminals[root])
             },
+            kin,
         ),
         left={
             root: tuple(one for one in found if not one.ended)

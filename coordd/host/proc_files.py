@@ -29,6 +29,8 @@ class Stat(NamedTuple):
     name: str
     ended: bool
     parent: int
+    group: int
+    session: int
     terminal: int
     own: int
     waited: int
@@ -64,6 +66,8 @@ def parse_stat(content: bytes) -> Stat:
         name=name.decode("utf-8", "replace"),
         ended=fields[0] in _DEAD_STATES and threads <= 1,
         parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
         terminal=int(fields[4]) & 0xFFFFFFFF,
         own=int(fields[11]) + int(fields[12]),
         waited=int(fields[13]) + int(fields[14]),

@@ -29,7 +29,8 @@ class ProcessFacts:
     user. ``inner_pid`` is its pid in the innermost pid namespace, which for a container's process is the one
     that programs inside know it by. ``cwd`` is its working directory, ``commanded`` whether it has a command
     line (a kernel thread and a zombie have none), ``tty`` its terminal, ``pts/3``. ``inner`` is whether it
-    lives in a pid namespace below coordd's: a container's.
+    lives in a pid namespace below coordd's: a container's. ``session`` is the number of its session, the pid
+    of the process that began it.
     """
 
     process: Process
@@ -42,3 +43,4 @@ class ProcessFacts:
     cwd: str | None = None
     tty: str | None = None
     inner: bool = False
+    session: int | None = None

@@ -130,6 +130,8 @@ def uses(*, proc: str = PROC) -> Iterator[ProcessUse]:
             rss=stat.rss * _PAGE,
             ended=stat.ended,
             name=stat.name,
+            session=stat.session,
+            group=stat.group,
         )
 
 
@@ -171,6 +173,7 @@ def _looked(pid: int, proc: str, *, whole: bool) -> ProcessFacts | None:
         commanded=commanded,
         cwd=cwd,
         tty=terminal_name(stat.terminal),
+        session=stat.session,
         inner=len(ids.pids) > 1,
     )
 

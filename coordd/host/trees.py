@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from coordd.host.process_facts import Process
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessUse:
+class ProcessUse(NamedTuple):
     """What one process uses: processor seconds since it started, and resident bytes.
 
     ``cpu`` holds the time of children that ended and were waited for as well, where the system tells: what a
     compiler used does not vanish with it. ``terminal`` tells terminals apart, None for none. One that ended
     and was not waited for yet is still there, without memory; its time is not its parent's so far. ``name``
-    is what the process calls itself, as its system cuts it.
+    is what the process calls itself, as its system cuts it. ``session`` and ``group`` are the numbers of the
+    process's, 0 where the system does not tell.
     """
 
     pid: int
@@ -29,6 +30,8 @@ class ProcessUse:
     terminal: int | str | None = None
     ended: bool = False
     name: str = ""
+    session: int = 0
+    group: int = 0
 
 
 LEAST_SPAN = 5.0

@@ -1,25 +1,39 @@
 """Remember whose processes are, from pass to pass: which agent's, and of an ended one as well.
 
-State without I/O, on the loop. A process belongs to the agent in whose tree it was seen, whatever becomes of
-its parents (host/forest.py). One that was re-parented before anybody looked says itself of which session it
-is, by the environment that it was started with: that is read once, and this keeps the answer. What is
-remembered of an agent that has ended lasts as long as any of its processes.
+State without I/O, on the loop. A process belongs to the agent in whose tree it was seen, in a pass or when
+it was new, whatever becomes of its parents (host/forest.py). Of one that was re-parented before anybody
+looked, the first row that fits:
+
+=====================================================  ====================================================
+it says of which session it is, by the environment     that session's agent; where it names several, because
+that it was started with, which is read once           one agent started the other, the one that began last
+its session or group of processes is an agent's        that agent (host/kinship.py)
+any other                                              nobody knows
+=====================================================  ====================================================
+
+What is remembered of an agent that has ended lasts as long as any of its processes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from coordd.agents.join import Agent
-from coordd.host.forest import NOTHING, Remembered, Survey
-from coordd.host.process_facts import Process
+from coordd.host.forest import MOST_REMEMBERED, NOTHING, Remembered, Survey
+from coordd.host.process_facts import Process, ProcessFacts
 from coordd.host.trees import ProcessUse
 
 MOST_ASKED = 500
 """Processes that are asked for their session after one pass."""
+MOST_STARTS = 2000
+"""Sessions of which it is remembered when their process started."""
+Said = Mapping[str, str]
+"""The sessions of which a process says that it is, by kind."""
+_NOTHING: Said = MappingProxyType({})
 _SESSION = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
@@ -36,11 +50,15 @@ class Owner:
 
 
 class Left(NamedTuple):
-    """A process that lives of an agent that does not: its owner, None where only a session id is known."""
+    """A process that lives of an agent that does not.
+
+    ``owner`` is None where only the session and the kind of its agent are known.
+    """
 
     use: ProcessUse
     owner: Owner | None
     session_id: str | None
+    kind: str | None = None
 
 
 class Lineage:
@@ -55,23 +73,57 @@ class Lineage:
     def __init__(self, *, own_pid: int) -> None:
         self.remembered: Remembered = NOTHING
         self._own = own_pid
-        self._owners: dict[Process, Owner] = {}
+        self._owners: dict[Process, dict[str | None, Owner]] = {}
         self._sessions: dict[str, Process] = {}
+        self._starts: dict[str, int] = {}  # of the processes of sessions, living or not
         self._changed: set[Process] = set()
-        self._asked: dict[Process, str | None] = {}
+        self._asked: dict[Process, Said] = {}
+        self._living: Collection[Process] = ()
 
     def know(self, living: Mapping[Process, Collection[Agent]]) -> None:
         """Take in which agents live, by their processes."""
         self._sessions = {one: root for one, root in self._sessions.items() if root in living}
         self._changed &= living.keys()
+        self._living = living.keys()
         for process, agents in living.items():
             for agent in agents:
-                self._owners[process] = owner_of(agent)
+                owner = owner_of(agent)
+                owners = self._owners.setdefault(process, {})
+                owners.pop(owner.session_id, None)
+                owners[owner.session_id] = owner
                 ids = set(_session_ids(agent))
-                if len(ids) > 1:
+                if len(ids) != 1:  # one without a session may be in any
                     self._changed.add(process)
                 for session_id in ids:
+                    self._starts.pop(session_id, None)
+                    self._starts[session_id] = process.start
                     self._sessions.setdefault(session_id, process)
+        while len(self._starts) > MOST_STARTS:
+            del self._starts[next(iter(self._starts))]
+
+    def started(self, seen: Sequence[ProcessFacts]) -> None:
+        """Take in processes that are new, with their parents: these may have ended before the next pass."""
+        if not self._living:
+            return
+        roots, sessions = dict(self.remembered.roots), dict(self.remembered.kinship.sessions)
+        known = {process.pid: (process, root) for process, root in roots.items()}
+        known |= {process.pid: (process, process) for process in self._living}
+        for one in sorted(seen, key=lambda one: one.process.start):
+            process = one.process
+            if known.get(process.pid, (process, None))[0] != process:
+                del known[process.pid]  # it was used again
+            parent, root = known.get(one.parent, (None, None))
+            if parent is None or root is None or process.start < parent.start or process in roots:
+                continue
+            if len(roots) >= MOST_REMEMBERED:
+                break
+            roots[process] = root
+            known.setdefault(process.pid, (process, root))
+            if one.session == process.pid:
+                sessions[process.pid] = root
+        if len(roots) > len(self.remembered.roots):
+            kinship = replace(self.remembered.kinship, sessions=sessions)
+            self.remembered = replace(self.remembered, roots=roots, kinship=kinship)
 
     def take(self, survey: Survey) -> bool:
         """Take over what a pass has found; return whether more belongs to a living agent than it knew."""
@@ -79,13 +131,13 @@ class Lineage:
         claimed = {
             process: root
             for use in _loose(survey)
-            if (root := self._root_of(process := Process(use.pid, use.start))) is not None
+            if (root := self._claimed_by(process := Process(use.pid, use.start), use, survey)) is not None
         }
         before = survey.remembered
         new = any(before.roots.get(process) != root for process, root in claimed.items())
         self.remembered = replace(before, roots={**before.roots, **claimed}) if claimed else before
         kept = {*self.remembered.roots.values(), *self._sessions.values()}
-        self._owners = {root: owner for root, owner in self._owners.items() if root in kept}
+        self._owners = {root: owners for root, owners in self._owners.items() if root in kept}
         return new
 
     def unasked(self, survey: Survey) -> list[Process]:
@@ -93,10 +145,10 @@ class Lineage:
         found = (Process(use.pid, use.start) for use in _loose(survey) if use.pid != self._own)
         return [one for one in found if one not in self._asked][:MOST_ASKED]
 
-    def told(self, answers: Mapping[Process, str | None]) -> None:
+    def told(self, answers: Mapping[Process, Said]) -> None:
         """Take over what processes said."""
         for process, said in answers.items():
-            self._asked[process] = said if said is not None and _SESSION.fullmatch(said) else None
+            self._asked[process] = {kind: one for kind, one in said.items() if _SESSION.fullmatch(one)}
 
     def left(self, survey: Survey) -> Iterator[Left]:
         """Yield what lives of agents that do not, as a pass has found it.
@@ -107,22 +159,44 @@ class Lineage:
         for root, uses in survey.left.items():
             for use in uses:
                 if self._root_of(Process(use.pid, use.start)) is None:
-                    owner = self._owners.get(root)
-                    yield Left(use, owner, owner.session_id if owner else None)
+                    owner = self._owner_of(Process(use.pid, use.start), root)
+                    yield Left(use, owner, owner.session_id if owner else None, owner.kind if owner else None)
         for use in survey.strays:
             process = Process(use.pid, use.start)
-            session_id = self._asked.get(process)
+            kind, session_id = self._said_by(process)
             if (
                 session_id is not None
                 and session_id not in self._sessions
                 and not self._may_be_known(process)
             ):
-                yield Left(use, None, session_id)
+                yield Left(use, None, session_id, kind)
+
+    def _claimed_by(self, process: Process, use: ProcessUse, survey: Survey) -> Process | None:
+        """Return whose a process is that no living agent is known to have, as far as that can be told."""
+        root = self._root_of(process)
+        if root is not None or self._asked.get(process, _NOTHING):
+            return root
+        if process in survey.remembered.roots or process.pid == self._own:
+            return None
+        root = survey.remembered.kinship.root_of(use)
+        own = (None, survey.remembered.terminals.get(root)) if root is not None else ()
+        return root if use.terminal in own else None
+
+    def _said_by(self, process: Process) -> tuple[str | None, str | None]:
+        """Return the kind and the id of the session of which a process says that it is: the innermost one."""
+        said = self._asked.get(process, _NOTHING)
+        return max(said.items(), key=lambda one: self._starts.get(one[1], -1), default=(None, None))
 
     def _root_of(self, process: Process) -> Process | None:
         """Return the living agent of whose session a process says that it is."""
-        session_id = self._asked.get(process)
+        _, session_id = self._said_by(process)
         return None if session_id is None else self._sessions.get(session_id)
+
+    def _owner_of(self, process: Process, root: Process) -> Owner | None:
+        """Return whose a process of an ended root was: the root may have had several sessions."""
+        owners = self._owners.get(root, {})
+        said = self._asked.get(process, _NOTHING).values()
+        return next((owners[one] for one in said if one in owners), next(reversed(owners.values()), None))
 
     def _may_be_known(self, process: Process) -> bool:
         return any(root.start <= process.start for root in self._changed)

@@ -44,8 +44,8 @@ class Orphans:
         trees: passes over all processes, and remembers whose they are.
         store: all agents.
         worker: the thread that looks at them; it has to be replaceable.
-        complete: returns whether every living session of this user would be known, so that one that is not
-            known is over.
+        complete: returns whether every living session of a kind of this user would be known, so that one that
+            is not known is over.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Orphans:
         trees: TreeSampling,
         store: AgentStore,
         worker: Worker,
-        complete: Callable[[], bool],
+        complete: Callable[[str], bool],
         details: Callable[[Collection[Process]], Mapping[Process, Details]] | None = None,
     ) -> None:
         self._trees = trees
@@ -104,15 +104,15 @@ class Orphans:
         """Return whose a process was; None where its session may live, for all that is known."""
         if one.owner is not None:
             return one.owner
-        if one.session_id is None:
+        if one.session_id is None or one.kind is None:
             return None
         agents = self._store.named(one.session_id)
         if agents:
             over = all(self._store.status_of(agent.key) == "inactive" for agent in agents)
             return owner_of(agents[0]) if over else None
-        if not self._complete():
+        if not self._complete(one.kind):
             return None
-        return Owner(agent_id=None, kind="claude-code", session_id=one.session_id)
+        return Owner(agent_id=None, kind=one.kind, session_id=one.session_id)
 
 
 def look_at(processes: Collection[Process]) -> dict[Process, Details]:

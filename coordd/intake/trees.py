@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Iterable
 from coordd.agents.join import Agent
 from coordd.agents.store import AgentStore
 from coordd.agents.work import open_call
-from coordd.host.environment import variable_of
 from coordd.host.forest import Remembered, Survey, survey
 from coordd.host.process_facts import Process
 from coordd.host.trees import ProcessUse, TreeMeter, TreeUse
 from coordd.intake.call_use import CallUse
-from coordd.intake.lineage import Lineage
+from coordd.intake.lineage import Lineage, Said
+from coordd.intake.saying import sessions_of
 from coordd.runtime.one_by_one import OneByOne
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import DeadlineMissed, Worker
@@ -41,13 +41,6 @@ SAMPLES_SLACK = 1.0
 """Seconds by which a sample may be early."""
 ASK_DEADLINE = 1.0
 """Seconds in which a process has to say of which session it is."""
-SESSION_VARIABLE = "CLAUDE_CODE_SESSION_ID"
-"""What Claude Code puts into the environment of what it starts; of an environment it alone is looked at."""
-
-
-def session_of(process: Process) -> str | None:
-    """Return the session of which a process says that it is; it waits for the process."""
-    return variable_of(process, SESSION_VARIABLE)
 
 
 class TreeSampling:
@@ -59,7 +52,7 @@ class TreeSampling:
         start_at: returns the start, as processes have it, of one that starts at a time in epoch seconds.
         worker: the thread that measures.
         asking: the thread in which processes are asked of which session they are; it has to be replaceable.
-        ask: asks one.
+        ask: asks one; it returns the sessions by kind.
         schedule: times the first measurement of an agent.
     """
 
@@ -72,7 +65,7 @@ class TreeSampling:
         worker: Worker,
         asking: Worker,
         schedule: Schedule,
-        ask: Callable[[Process], str | None] = session_of,
+        ask: Callable[[Process], Said] = sessions_of,
     ) -> None:
         self._store = store
         self._uses = uses
@@ -85,7 +78,7 @@ class TreeSampling:
         self._all_at: float | None = None
         self.lineage = Lineage(own_pid=os.getpid())
         self._turn = asyncio.Lock()  # a pass has to know what the one before it found
-        self._asking: OneByOne[Process, str | None] = OneByOne(ask, worker=asking, answered=lambda: None)
+        self._asking: OneByOne[Process, Said] = OneByOne(ask, worker=asking, answered=lambda: None)
         store.judging.works = self.works
         store.judging.tree = self._trees.get
 

@@ -17,6 +17,7 @@ from coordd.host.processes import lives, pids
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.codex.finder import CodexFinder
+from coordd.sources.copilot.finder import CopilotFinder
 from coordd.sources.file.mounts import remote_type
 from coordd.sources.hooks.finder import HooksFinder, folders_of
 from coordd.sources.process.finder import ProcessFinder
@@ -26,6 +27,7 @@ from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place, place_of
+from coordd.util.text import enumerated
 
 USERS = "/home"
 """Where the directories of a machine's users lie; those that lie elsewhere are found by running programs."""
@@ -84,23 +86,24 @@ class AgentFinders:
 
     def seen_by_themselves(self) -> str:
         """Return the beginning of a sentence that says whose sessions are seen; "" for nobody's."""
-        programs = " and ".join(one.program for one in self.homes if one.enabled)
+        programs = enumerated([one.program for one in self.homes if one.enabled])
         return f"sessions of {programs} are seen by themselves; " if programs else ""
 
-    def knows_all_sessions(self, known: Mapping[SourceName, SourceState]) -> bool:
-        """Return whether every living session of Claude Code of this user is shown.
+    def knows_all_sessions(self, kind: str, known: Mapping[SourceName, SourceState]) -> bool:
+        """Return whether every living session of a kind of agent of this user is shown.
 
         So it is where each home was found and can be read. ``known`` are the sources that are read.
         """
-        claude = self.homes[0]
-        homes = [state for name, state in known.items() if name.kind == "claude-code"]
+        finder = next((one for one in self.homes if one.kind == kind), None)
+        homes = [state for name, state in known.items() if name.kind == kind]
         readable = all(one.state not in ("unreadable", "waiting") for one in homes)
-        return self._of_a_user and claude.enabled and bool(homes) and readable and not claude.awaited
+        found = finder is not None and finder.enabled and not finder.awaited
+        return self._of_a_user and found and bool(homes) and readable
 
 
 def session_finders(
     sources: ConfigSources, config: Config, *, workspaces: Callable[[], Mapping[str, str]]
-) -> tuple[ClaudeCodeFinder, CodexFinder]:
+) -> tuple[ClaudeCodeFinder, CodexFinder, CopilotFinder]:
     """Return what finds the homes of each kind of coding agent; ``workspaces`` returns the configured
     workspaces by the paths that lead to each.
     """
@@ -123,6 +126,12 @@ def session_finders(
             enabled=config.codex.enabled,
             homes=_homes(sources, config.codex, variable="CODEX_HOME", folder=".codex", beside=False),
             worker=Worker("coordd-codex", replaceable=True),
+            **common,
+        ),
+        CopilotFinder(
+            enabled=config.copilot.enabled,
+            homes=_homes(sources, config.copilot, variable="COPILOT_HOME", folder=".copilot", beside=False),
+            worker=Worker("coordd-copilot", replaceable=True),
             **common,
         ),
     )

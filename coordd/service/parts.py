@@ -214,7 +214,7 @@ class Parts:
             schedule=self.schedule,
             changed=self.deadline_timer.update,
             started=self.agent_finders.started,
-            complete=lambda: self.agent_finders.knows_all_sessions(self.store.sources),
+            complete=lambda kind: self.agent_finders.knows_all_sessions(kind, self.store.sources),
         )
         cost = OwnCost()
         self.sampling = HostSampling(

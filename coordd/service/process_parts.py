@@ -32,7 +32,7 @@ class ProcessParts:
         schedule: times looks.
         changed: called when a deadline may be another.
         started: are told of processes that have started.
-        complete: whether every living session of this user would be known.
+        complete: whether every living session of a kind of this user would be known.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ProcessParts:
         schedule: Schedule,
         changed: Callable[[], None],
         started: Sequence[Started],
-        complete: Callable[[], bool],
+        complete: Callable[[str], bool],
     ) -> None:
         self.named = _process_intake(schedule)
         self.evidence = ProcessEvidence(
@@ -70,7 +70,7 @@ class ProcessParts:
             worker=Worker("coordd-orphans", replaceable=True),
             complete=complete,
         )
-        self._newcomers = NewcomerIntake(worker=worker, listeners=started)
+        self._newcomers = NewcomerIntake(worker=worker, listeners=[*started, self.trees.lineage.started])
 
     async def sample(self) -> None:
         """Look at everything that needs a look now and then; to be called with each sample of the host."""

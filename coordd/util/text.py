@@ -199,6 +199,12 @@ def table(rows: Sequence[Sequence[str]], style: Callable[[int, int], str | None]
     return lines
 
 
+def enumerated(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: ``a``, ``a and b``, ``a, b and c``."""
+    *most, last = names or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def join_known(parts: Iterable[str]) -> str:
     """Join the parts that are not empty by two spaces."""
     return "  ".join([part for part in parts if part])

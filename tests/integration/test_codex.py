@@ -122,6 +122,62 @@ def test_two_at_once_in_one_project(watch: WatchedCodex) -> None:
     eventually(lambda: {one["reason"] for one in watch.agents(project)} == {"ended"})
 
 
+def test_what_a_command_leaves_behind_says_whose_it_is(watch: WatchedCodex) -> None:
+    """Nobody has seen it below its agent: the command takes no time."""
+    project, gate = watch.project("left"), watch.gate("left")
+    watch.codex.model.answers(
+        "LEAVE",
+        call("exec_command", cmd=gate.waiting),
+        call("exec_command", cmd="setsid sh -c 'echo $$ >pid; exec sleep 1000' >/dev/null 2>&1 &"),
+        {"text": "Up."},
+    )
+    running = watch.codex.exec(project, "LEAVE", ALLOWED)
+    agent = watch.of_session(project)
+    gate.open()
+    assert running.process.wait(PATIENCE) == 0
+    watch.becomes(agent, status="inactive", reason="ended")
+    pid = int(eventually(lambda: (project / "pid").exists() and (project / "pid").read_text()))
+    try:
+
+        def named() -> bool:
+            found = {one["pid"]: one for one in watch.daemon.rpc("orphans.list")["orphans"]}
+            return pid in found and (found[pid]["agent_id"], found[pid]["kind"]) == (
+                agent["agent_id"],
+                "codex",
+            )
+
+        eventually(named)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_a_rollout_that_is_away_while_it_is_held(watch: WatchedCodex, how: str) -> None:
+    """Its session goes on, and it is still known how it ended."""
+    project, gate, second = watch.project(how), watch.gate(how), watch.gate(f"{how}-2")
+    calls = [call("exec_command", cmd=one.waiting) for one in (gate, second)]
+    watch.codex.model.answers(f"AWAY{how}", calls[0], calls[1], {"text": "Over."})
+    running = watch.codex.exec(project, f"AWAY{how}", ALLOWED)
+    agent = watch.of_process(running.pid, activity="working", tool="exec_command")
+    rollout = watch.codex.rollout(agent["agent_id"])
+    if how == "renamed":
+        archived = watch.codex.config / "archived_sessions"
+        archived.mkdir(exist_ok=True)
+        rollout.rename(archived / rollout.name)
+    else:
+        rollout.unlink()
+    since = watch.becomes(agent, status="active", tool="exec_command")["tool_since"]
+    gate.open()
+
+    def next_call() -> bool:
+        now = watch.becomes(agent, status="active", reason="process", activity="working", tool="exec_command")
+        return bool(now["tool_since"] != since)
+
+    eventually(next_call)
+    running.kill()
+    watch.becomes(agent, status="inactive", reason="killed")
+
+
 def test_a_shell_that_goes_on_in_the_background(watch: WatchedCodex) -> None:
     project, gate = watch.project("shell"), watch.gate("shell")
     shell = call("exec_command", cmd=gate.waiting, yield_time_ms=250)

@@ -44,7 +44,8 @@ time.sleep(1000)
 @contextlib.contextmanager
 def users_coordd(user: Path, **environ: str) -> Iterator[Coordd]:
     sock = user / ".local/state/coordd/run/coordd.sock"
-    with running([], sock=sock, home=user, cwd=user, COORDD_SAMPLING_INTERVAL="1s", **environ) as daemon:
+    environ = {"COORDD_SAMPLING_INTERVAL": "1s", **environ}
+    with running([], sock=sock, home=user, cwd=user, **environ) as daemon:
         yield daemon
 
 
@@ -160,6 +161,40 @@ def test_what_was_seen_below_an_agent_stays_its_own_whatever_it_says(scene: Scen
         assert {one["agent_id"] for one in found.values()} == {T + "2"}
         for pid in found:
             os.kill(pid, signal.SIGKILL)
+
+
+GOES = "while [ ! -e go ]; do sleep 0.05; done; sleep 1000 & echo $! >late"
+
+
+def test_what_a_shell_starts_after_it_was_seen_is_known_by_the_shells_session(scene: Scene) -> None:
+    """One pass sees the shell; until the next one it has started something, and has ended."""
+    agent, _ = scene.session(T + "a", named=False)
+    shell = agent.start("shell", f"setsid sh -c 'echo $$ >shell; {GOES}'")
+    with users_coordd(scene.user, COORDD_SAMPLING_INTERVAL="1h") as daemon:
+        eventually(lambda: (daemon.agent(T + "a")["processes"] or 0) >= 2)
+        (scene.work / "go").touch()
+        late = agent.start("late", "true")
+        eventually(lambda: glance(shell.pid) is None)
+        agent.kill()
+        assert listed(daemon, late)[late.pid]["agent_id"] == T + "a"
+
+
+def test_what_idles_is_looked_at_when_it_starts_something(scene: Scene) -> None:
+    """Its tree is measured every five minutes; who is new is looked at with each sample."""
+    agent, played = scene.session(T + "b", named=False)
+    played.finish()
+    with users_coordd(scene.user) as daemon:
+        agent_of(daemon, T + "b", processes=1, activity="idle")
+        eventually(lambda: daemon.agent(T + "b")["cpu_percent"] is not None)
+        shell = agent.start("shell", f"setsid sh -c 'echo $$ >shell; {GOES}'")
+        for _ in range(2):
+            before = daemon.rpc("system.latest")["timestamp"]
+            eventually(lambda before=before: daemon.rpc("system.latest")["timestamp"] != before)
+        (scene.work / "go").touch()
+        late = agent.start("late", "true")
+        eventually(lambda: glance(shell.pid) is None)
+        agent.kill()
+        assert listed(daemon, late)[late.pid]["agent_id"] == T + "b"
 
 
 def test_a_restarted_coordd_knows_by_the_environment_whose_they_were(scene: Scene) -> None:

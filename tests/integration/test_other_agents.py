@@ -67,15 +67,15 @@ def the_one(daemon: Coordd, root: Path, **expected: object) -> Agent:
 def test_one_that_leaves_nothing_is_seen_with_where_it_works_and_what_it_uses(
     played: Programs, work: Path, tmp_path: Path
 ) -> None:
-    process = played.native("copilot", cwd=work / "src")
+    process = played.native("opencode", cwd=work / "src")
     with users_coordd(tmp_path / "home") as daemon:
         one = the_one(daemon, tmp_path, processes=1)
         told = {
             name: one[name] for name in ("agent_id", "kind", "session_id", "status", "reason", "activity")
         }
         assert told == {
-            "agent_id": f"copilot-{process.pid}",
-            "kind": "copilot",
+            "agent_id": f"opencode-{process.pid}",
+            "kind": "opencode",
             "session_id": None,
             "status": "active",
             "reason": "process",
@@ -107,13 +107,13 @@ def test_one_that_starts_later_is_found_and_its_end_is_told(
 def test_a_script_and_the_program_below_it_are_one_agent(
     played: Programs, work: Path, tmp_path: Path
 ) -> None:
-    process = played.wrapped("copilot", "copilot", cwd=work)
+    process = played.wrapped("opencode", "opencode", cwd=work)
     with users_coordd(tmp_path / "home") as daemon:
-        the_one(daemon, tmp_path, agent_id=f"copilot-{process.pid}", processes=2)
+        the_one(daemon, tmp_path, agent_id=f"opencode-{process.pid}", processes=2)
 
 
 def test_what_is_no_agent_is_not_listed(played: Programs, work: Path, tmp_path: Path) -> None:
-    played.script("copilot", "--version", cwd=work)
+    played.script("opencode", "--version", cwd=work)
     played.script("copilot-language-server", "--stdio", cwd=work)
     played.script("gemini", "mcp", cwd=work)
     played.script("gemini.py", cwd=work)
@@ -175,7 +175,7 @@ def test_one_in_a_folder_that_was_removed_is_shown_without_a_workspace(
 def test_they_are_looked_for_only_if_the_configuration_says_so(
     played: Programs, work: Path, tmp_path: Path
 ) -> None:
-    played.native("copilot", cwd=work)
+    played.native("opencode", cwd=work)
     with users_coordd(tmp_path / "home", COORDD_PROCESSES_ENABLED="false") as daemon:
         eventually(lambda: daemon.rpc("status")["system"])
         assert of(daemon, tmp_path) == []

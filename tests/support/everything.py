@@ -28,6 +28,7 @@ from left_behind import starter
 from live import Coordd, Project, running, utc_now
 from played_claude import PlayedSession, home
 from played_codex import CodexHome
+from played_copilot import CopilotHome
 from played_programs import programs
 from real_processes import process_of, python
 from redisd import RedisServer, redis_server
@@ -188,6 +189,7 @@ class Busy:
         (tree / ".claude").symlink_to(self.app.claude)
         self.claude = home(self.home / ".claude")
         self.codex = CodexHome(self.home / ".codex")
+        self.copilot = CopilotHome(self.home / ".copilot")
         self.began = time.time()
         self.config = root / "coordd.toml"
         self.write_config()
@@ -242,6 +244,12 @@ class Busy:
             codex.used(primary=hour, secondary={"used_percent": 12.5, "window_minutes": 10080})
             codex.used(limit_id="codex_other", primary=hour)
             codex.call()
+            stack.callback(self.copilot.close)
+            copilot = self.copilot_session = self.copilot.session(
+                "copilot-session", context={"cwd": str(app.root)}
+            )
+            copilot.prompt()
+            copilot.call()
             worker = sessions["worker"]
             app.register(
                 "worker",
@@ -261,7 +269,7 @@ class Busy:
             played.begin()
             agent.start("server.pid", f"{sys.executable} -c {shlex.quote(SERVES)} & echo $! >server.pid")
             self._traces()
-            stack.enter_context(programs(self.root / "bin")).native("copilot", cwd=app.root)
+            stack.enter_context(programs(self.root / "bin")).native("opencode", cwd=app.root)
             with beats(self._beat):
                 sock = self.home / "d.sock"
                 arguments = ["--layout", "user", "--config", str(self.config), "--socket", str(sock)]
@@ -375,6 +383,7 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             scraped(dash)  # tokens are counted from here on
             sessions["worker"].say()
             busy.codex_session.used()
+            busy.copilot_session.used()
             sessions["worker"].call("Bash")
             tokens = 'coordd_tokens_total{kind="claude-code",type="output"}'
             eventually(lambda: scraped(dash).get(tokens, 0.0) > 0)

@@ -199,7 +199,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
     Agents that are known by their processes alone are not looked for unless ``extra`` says so: those of other
     tests would be found.
     """
-    theirs = ("COORDD_", "XDG_", "CLAUDE", "CODEX_")
+    theirs = ("COORDD_", "XDG_", "CLAUDE", "CODEX_", "COPILOT_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(theirs) and k != "REDIS_URL"}
     home.mkdir(parents=True, exist_ok=True)
     return {**kept, "HOME": str(home), "COORDD_PROCESSES_ENABLED": "false", **extra}

@@ -120,6 +120,16 @@ class PlayedCodex:
     def process(self) -> Process:
         return self.holder.process
 
+    def write_by_descriptor(self) -> None:
+        """Append from now on to what the process has open, wherever that lies by now."""
+        state = self.path.stat()
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            opened = link.stat()
+            if (opened.st_dev, opened.st_ino) == (state.st_dev, state.st_ino):
+                self.path = link
+                return
+        raise AssertionError(f"process {self.process.pid} does not hold {self.path}")
+
     def append(self, text: str) -> None:
         """Append to the rollout."""
         with self.path.open("a") as file:

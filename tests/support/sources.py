@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from played_codex import CodexHome, PlayedCodex
+from played_copilot import CopilotHome, PlayedCopilot
 from redisd import RedisServer
 from redisproxy import Proxy, proxy_to
 from redisreading import emptied
@@ -43,6 +44,9 @@ from coordd.sources.codex import sessions as codex_sessions
 from coordd.sources.codex import source as codex_source
 from coordd.sources.codex.finder import CodexFinder
 from coordd.sources.codex.live import SessionKey
+from coordd.sources.copilot import sessions as copilot_sessions
+from coordd.sources.copilot import source as copilot_source
+from coordd.sources.copilot.finder import CopilotFinder
 from coordd.sources.fake import FakeSource
 from coordd.sources.file import source as file_source
 from coordd.sources.file.backend import FileBackend
@@ -61,6 +65,7 @@ from coordd.sources.process.programs import Program
 from coordd.sources.process.source import ProcessSource
 from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
+from coordd.sources.sessions import source as sessions_source
 from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
@@ -375,7 +380,7 @@ class ClaudeCodeDriver:
         self.answers = threading.Event()
         self.answers.set()
         self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = claude_code_source.READ_DEADLINE
+        self._deadline = sessions_source.READ_DEADLINE
         self.finder = ClaudeCodeFinder(
             enabled=True,
             homes=HomesWanted(configured=(str(root),)),
@@ -414,7 +419,7 @@ class ClaudeCodeDriver:
         self.home.sessions.symlink_to(self.home.path / "away")
 
     def hang(self) -> None:
-        claude_code_source.READ_DEADLINE = 0.3
+        sessions_source.READ_DEADLINE = 0.3
         self.answers.clear()
 
     def mend(self) -> None:
@@ -423,7 +428,7 @@ class ClaudeCodeDriver:
             self.home.sessions.unlink()
             away.rename(self.home.sessions)
         self.answers.set()
-        claude_code_source.READ_DEADLINE = self._deadline
+        sessions_source.READ_DEADLINE = self._deadline
 
     def stand_still(self, still: bool) -> None:
         raise NotImplementedError
@@ -453,7 +458,7 @@ class CodexDriver:
         self.answers = threading.Event()
         self.answers.set()
         self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = codex_source.READ_DEADLINE
+        self._deadline = sessions_source.READ_DEADLINE
         self.finder = CodexFinder(
             enabled=True,
             homes=HomesWanted(configured=(str(root),), folder=".codex", beside=False),
@@ -473,9 +478,9 @@ class CodexDriver:
         self.answers.wait(5)
         return glance(pid)
 
-    def _hold(self, seen: ProcessFacts, home: str) -> object:
+    def _hold(self, seen: ProcessFacts, home: str, known: Any) -> object:
         self.answers.wait(5)
-        return self._held(seen, home)
+        return self._held(seen, home, known)
 
     def _remote(self, _path: str) -> None:
         self.answers.wait(5)
@@ -501,7 +506,7 @@ class CodexDriver:
         self.home.sessions.symlink_to(self.home.path / "away")
 
     def hang(self) -> None:
-        codex_source.READ_DEADLINE = 0.3
+        sessions_source.READ_DEADLINE = 0.3
         self.answers.clear()
 
     def mend(self) -> None:
@@ -510,7 +515,7 @@ class CodexDriver:
             self.home.sessions.unlink()
             away.rename(self.home.sessions)
         self.answers.set()
-        codex_source.READ_DEADLINE = self._deadline
+        sessions_source.READ_DEADLINE = self._deadline
 
     def close(self) -> None:
         self.mend()
@@ -521,6 +526,95 @@ class CodexDriver:
 
     def stand_still(self, still: bool) -> None:
         raise NotImplementedError
+
+    async def begin(self) -> None:
+        self.home.start(1)
+        for worker in self.workers:  # their threads are not the source's
+            await worker.run(os.getpid, deadline=5)
+
+
+class CopilotDriver:
+    """A home of Copilot; processes of that name lock its folders."""
+
+    hangs = keeps = beats = spoils = True
+    stands_still = tasks = False
+    stray = ("nobody", 7, copilot_source.SessionHint("nobody"), copilot_source.SessionHint("../nobody"))
+
+    def __init__(self, root: Path, *, announces: bool) -> None:
+        self.announces = announces
+        self.home = CopilotHome(root)
+        self.sessions: dict[str, PlayedCopilot] = {}
+        self.answers = threading.Event()
+        self.answers.set()
+        self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
+        self._deadline = copilot_source.READ_DEADLINE
+        self.finder = CopilotFinder(
+            enabled=True,
+            homes=HomesWanted(configured=(str(root),), folder=".copilot", beside=False),
+            wanted=lambda _: True,
+            workspaces=lambda: (),
+            worker=self.workers[0],
+            places=self.workers[1],
+            watch=Watch() if announces else Watch(open_backend=_no_inotify),
+            process=self._look,
+            running=lambda: (),
+            remote=self._remote,
+        )
+        self._lockers = copilot_sessions.lockers
+        copilot_sessions.lockers = self._listed  # the same, once it answers
+
+    def _look(self, pid: int) -> ProcessFacts | None:
+        self.answers.wait(5)
+        return glance(pid)
+
+    def _listed(self, folder: str) -> list[int]:
+        self.answers.wait(5)
+        return self._lockers(folder)
+
+    def _remote(self, _path: str) -> None:
+        self.answers.wait(5)
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        if agent_id not in self.sessions:
+            self.sessions[agent_id] = self.home.session(agent_id)
+        self.sessions[agent_id].prompt(later())
+
+    def remove(self, agent_id: str) -> None:
+        self.sessions.pop(agent_id).exit()
+
+    def spoil(self, agent_id: str) -> None:
+        if agent_id in self.sessions:
+            self.sessions.pop(agent_id).exit()
+        self.sessions[agent_id] = one = PlayedCopilot(self.home, agent_id, self.home.holder())
+        one.path.unlink(missing_ok=True)
+        one.path.mkdir()
+        one.lock()
+
+    def break_(self) -> None:
+        self.home.sessions.rename(self.home.path / "away")
+        self.home.sessions.symlink_to(self.home.path / "away")
+
+    def hang(self) -> None:
+        copilot_source.READ_DEADLINE = 0.3
+        self.answers.clear()
+
+    def mend(self) -> None:
+        away = self.home.path / "away"
+        if away.exists():
+            self.home.sessions.unlink()
+            away.rename(self.home.sessions)
+        self.answers.set()
+        copilot_source.READ_DEADLINE = self._deadline
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.mend()
+        copilot_sessions.lockers = self._lockers
+        self.home.close()
+        for worker in self.workers:
+            worker.close()
 
     async def begin(self) -> None:
         self.home.start(1)
@@ -747,6 +841,15 @@ async def _codex(path: Path, _server: RedisServer, announces: bool) -> AsyncIter
 
 
 @asynccontextmanager
+async def _copilot(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
+    driver = CopilotDriver(path / "home", announces=announces)
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+@asynccontextmanager
 async def _hooks(path: Path, _server: RedisServer, announces: bool) -> AsyncIterator[Driver]:
     driver = HooksDriver(path / "home", announces=announces)
     try:
@@ -799,12 +902,14 @@ _MAKERS = {
     "redis": _redis,
     "claude": _claude,
     "codex": _codex,
+    "copilot": _copilot,
     "process": _process,
     "hooks": _hooks,
 }
 KINDS = (
     *("fake", "fake-polled", "toy-polled", "file", "file-polled", "redis", "redis-polled"),
-    *("claude", "claude-polled", "codex", "codex-polled", "process", "hooks", "hooks-polled"),
+    *("claude", "claude-polled", "codex", "codex-polled", "copilot", "copilot-polled"),
+    *("process", "hooks", "hooks-polled"),
 )
 """Every kind of source, by whether it announces changes or is polled."""
 

@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.root, pytest.mark.xdist_group("box")]
 DROP_IN = "/etc/systemd/system/coordd.service.d/read-homes.conf"
 SESSION = "0f9c2a34-1111-4222-8333-444455556666"
 OTHER = "77777777-1111-4222-8333-444455556666"
+CODEX_SESSION = "01a22053-4979-70c1-be74-a6066a589632"
+NAMED_SESSION = "02b33164-4979-70c1-be74-a6066a589632"
 
 
 def begin_session(box: Box, user: str, home: str, session: str) -> int:
@@ -52,12 +54,50 @@ def begin_session(box: Box, user: str, home: str, session: str) -> int:
     return pid
 
 
+CODEX = """
+import ctypes, json, os, sys, time
+ctypes.CDLL(None).prctl(15, b"codex")
+os.umask(0o077)
+home, session = sys.argv[1:]
+day = time.strftime("%Y/%m/%d", time.gmtime())
+os.makedirs(f"{home}/sessions/{day}", exist_ok=True)
+name = time.strftime("rollout-%Y-%m-%dT%H-%M-%S", time.gmtime())
+with open(f"{home}/sessions/{day}/{name}-{session}.jsonl", "a") as rollout:
+    def line(kind, **payload):
+        at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        rollout.write(json.dumps({"timestamp": at, "type": kind, "payload": payload}) + "\\n")
+        rollout.flush()
+    line("session_meta", id=session, cwd=os.getcwd(), cli_version="0.171.0", source="exec")
+    line("event_msg", type="task_started", turn_id="t")
+    line("response_item", type="function_call", call_id="c", name="exec_command", arguments="{}")
+    while not os.path.exists(f"{home}/finish"):
+        time.sleep(0.1)
+    line("response_item", type="function_call_output", call_id="c", output="x")
+    line("event_msg", type="task_complete", turn_id="t")
+    time.sleep(3600)
+"""
+
+
+def begin_codex(box: Box, user: str, home: str, session: str, **environ: str) -> int:
+    """Play a session of Codex of a user of the box: a process of its name that holds its rollout open."""
+    box.path("/opt/coordd/codex.py").write_text(CODEX)
+    unit = f"session-{session[:8]}"
+    box.run("install", "-d", "-o", user, "-g", user, "-m", "0700", home)
+    box.run(
+        *("systemd-run", f"--unit={unit}", f"--uid={user}", f"--working-directory=/home/{user}"),
+        *(f"--setenv={name}={value}" for name, value in environ.items()),
+        *("/opt/coordd/bin/python", "/opt/coordd/codex.py", home, session),
+    )
+    eventually(lambda: box.shell(f"cat /proc/{box.main_pid(unit)}/comm").strip() == "codex")
+    return box.main_pid(unit)
+
+
 @pytest.fixture
 def box(box: Box) -> Iterator[Box]:
     yield box
-    for session in (SESSION, OTHER):
+    for session in (SESSION, OTHER, CODEX_SESSION, NAMED_SESSION):
         box.try_("systemctl", "stop", f"session-{session[:8]}")
-    box.shell("rm -rf /home/carol/.claude /srv/homes")
+    box.shell("rm -rf /home/carol/.claude /home/carol/.codex /srv/homes")
     box.run("coordd", "service", "install", "--system", "--no-read-homes")
 
 
@@ -102,6 +142,38 @@ def test_sessions_of_other_users_are_seen_with_the_option_and_not_without(box: B
     eventually(lambda: box.rpc("status")["daemon"]["reads_homes"] is False)
     eventually(lambda: activities(box).get(SESSION) != "waiting", what="nothing tells of it any more")
     assert not {SESSION, OTHER} & {one for one, what in activities(box).items() if what != "unknown"}
+
+
+def test_sessions_of_codex_of_other_users_are_seen_with_the_option_and_not_without(box: Box) -> None:
+    box.run("chmod", "0700", "/home/carol")
+    pid = begin_codex(box, "carol", "/home/carol/.codex", CODEX_SESSION)
+    box.run("systemctl", "restart", "coordd")
+    assert CODEX_SESSION not in activities(box)
+    box.run("coordd", "service", "install", "--system", "--read-homes")
+    eventually(lambda: activities(box).get(CODEX_SESSION) == "working", what="carol's session is seen")
+    found = {one["agent_id"]: one for one in box.rpc("agents.list")["agents"]}[CODEX_SESSION]
+    expected = {"kind": "codex", "pid": pid, "tool": "exec_command", "workspace": "/home/carol"}
+    assert {name: found[name] for name in expected} == expected
+
+    # a rollout that was moved is held as before; what is written to it is told
+    box.run("mv", "/home/carol/.codex/sessions", "/home/carol/.codex/old")
+    box.run("touch", "/home/carol/.codex/finish")
+    eventually(lambda: activities(box).get(CODEX_SESSION) == "idle", what="its turn is over")
+
+    # a home that its process alone names, of a user who comes later
+    box.run("install", "-d", "-m", "0711", "/srv/homes")
+    home = "/srv/homes/bobs-codex"
+    begin_codex(box, "bob", home, NAMED_SESSION, CODEX_HOME=home)
+    box.run("coordctl", "reload")
+    eventually(lambda: activities(box).get(NAMED_SESSION) == "working", what="bob's session is seen")
+
+    box.run("systemctl", "stop", f"session-{CODEX_SESSION[:8]}", f"session-{NAMED_SESSION[:8]}")
+
+    def reasons() -> dict[str, str]:
+        return {one["agent_id"]: one["reason"] for one in box.rpc("agents.list")["agents"]}
+
+    eventually(lambda: reasons().get(CODEX_SESSION) == "ended", what="after its turn")
+    eventually(lambda: reasons().get(NAMED_SESSION) == "killed", what="in its turn")
 
 
 def test_a_project_that_is_closed_to_others_is_readable_with_it(box: Box) -> None:

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
     from coordd.cli.doctor.facts import DoctorFacts
 
+_PROGRAMS = {
+    "claude-code": ("Claude Code", "sessions"),
+    "codex": ("Codex", "sessions"),
+    "copilot": ("Copilot", "session-state"),
+}
+"""What people call a program, and the folder of its home in which its sessions are, by their kind."""
 _LISTED = 20  # homes, and things not recognised in each, that are named at most
 
 
 _OF_THE_SYSTEM = (
-    "the system's coordd does not see what only its owner may read, such as sessions of Claude Code and "
-    "Codex; ways out: 'coordd service install --user' as that user, --system --run-as USER, "
+    "the system's coordd does not see what only its owner may read, such as sessions of Claude Code, "
+    "Codex and Copilot; ways out: 'coordd service install --user' as that user, --system --run-as USER, "
     "--system --read-homes, or heartbeats in .claude/coordination"
 )
 _OF_EVERYBODY = (
@@ -60,9 +66,9 @@ def _home(source: dict[str, Any], facts: DoctorFacts) -> Finding:
         if "does not answer" in str(source.get("error")):  # nor would it answer this process, or ls
             fix = "see what is mounted there, and why it hangs: cat /proc/self/mounts"
         elif isinstance(path, str) and facts.me.uid == facts.daemon.uid:
-            program = {"claude-code": "Claude Code", "codex": "Codex"}.get(str(kind))
+            program = _PROGRAMS.get(str(kind))
             rights = f"look at its rights: ls -ld {shell_word(path)}"
-            fix = rights if program is None else _way_out(path, program)
+            fix = rights if program is None else _way_out(path, *program)
         return Finding("home", "warn", f"{named} cannot be read: {shown(source.get('error'))}", fix)
     if state == "waiting":
         return Finding("home", "ok", f"{named} does not exist yet; it is watched as soon as it does")
@@ -83,9 +89,9 @@ def _programs(source: dict[str, Any]) -> Finding:
     )
 
 
-def _way_out(home: str, program: str) -> str:
+def _way_out(home: str, program: str, sessions: str) -> str:
     """Return what to do about a home of the own user: its folder of sessions may be gone, or be closed."""
-    folder = os.path.join(home, "sessions")
+    folder = os.path.join(home, sessions)
     try:
         os.lstat(home)
         os.lstat(folder)

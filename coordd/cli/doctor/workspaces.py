@@ -25,6 +25,7 @@ from coordd.cli.workspace_words import entry_lines, none_named
 from coordd.errors import CannotTell
 from coordd.protocol.paths import workspace_above
 from coordd.util.shell import shell_word
+from coordd.util.text import enumerated
 from coordd.util.untyped import as_dict, dicts
 
 if TYPE_CHECKING:
@@ -243,10 +244,9 @@ def _finds_sessions(facts: DoctorFacts) -> bool:
 
 def _sessions(facts: DoctorFacts) -> str:
     """Return in words whose sessions are looked for."""
-    programs = (("claude_code", "Claude Code"), ("codex", "Codex"))
-    return " and ".join(
-        name for section, name in programs if as_dict(facts.config.values.get(section)).get("enabled") is True
-    )
+    programs = (("claude_code", "Claude Code"), ("codex", "Codex"), ("copilot", "Copilot"))
+    values = facts.config.values
+    return enumerated([name for key, name in programs if as_dict(values.get(key)).get("enabled") is True])
 
 
 def _text(value: object) -> str | None:

@@ -19,7 +19,8 @@ import re
 from dataclasses import dataclass, replace
 
 from coordd.agents.session import BackgroundWork
-from coordd.sources.claude_code.transcript_lines import ToolResult, text_of
+from coordd.sources.claude_code.transcript_lines import ToolResult
+from coordd.sources.sessions.lines import text_of
 
 MAX_WORK = 256
 """Shells and subagents that are kept for one session; beyond it the oldest is forgotten."""

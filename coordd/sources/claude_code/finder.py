@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coordd.host.process_facts import ProcessFacts
 from coordd.sources.claude_code.processes import KIND, is_named_so
-from coordd.sources.claude_code.programs import home_of, is_program, running_programs
 from coordd.sources.sessions.home_finder import HomeFinder
 
 if TYPE_CHECKING:
@@ -20,36 +18,14 @@ class ClaudeCodeFinder(HomeFinder["ClaudeCodeSource"]):
     kind = KIND
     program = "Claude Code"
     section = "claude_code"
+    home_variable = b"CLAUDE_CONFIG_DIR"
 
-    def __init__(
-        self,
-        *,
-        running: Callable[[], Iterable[int]] | None = None,
-        home_of: Callable[[int], str | None] = home_of,
-        **more: Any,
-    ) -> None:
-        super().__init__(running=running or self._running, home_of=home_of, **more)
+    def source_type(self) -> type[ClaudeCodeSource]:
+        """Return what makes a source for a home."""
+        from coordd.sources.claude_code.source import ClaudeCodeSource  # loaded by those who have such a home
 
-    def source(self, path: str, *, named: bool) -> ClaudeCodeSource:
-        """Return a source for a home by its canonical path."""
-        from coordd.sources.claude_code.source import (
-            ClaudeCodeSource,
-        )  # a megabyte, for those who have such a home
+        return ClaudeCodeSource
 
-        return ClaudeCodeSource(
-            path,
-            named=named,
-            worker=self.home_worker(),
-            places=self.places,
-            watch=self.watch,
-            look=self.process,
-            wanted=self.wanted,
-            remote=self.remote,
-        )
-
-    def is_program(self, seen: ProcessFacts) -> bool:
-        """Return whether a process is a program of Claude Code, of a user whose homes are looked for."""
-        return is_named_so(seen) if self.homes.users is not None else is_program(seen)
-
-    def _running(self) -> Iterable[int]:
-        return running_programs(everybodys=self.homes.users is not None)
+    def is_named_so(self, seen: ProcessFacts) -> bool:
+        """Return whether a process has a name that Claude Code gives itself."""
+        return is_named_so(seen)

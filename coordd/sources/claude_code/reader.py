@@ -6,9 +6,9 @@ so that what changes afterwards is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from coordd.agents.traces import AgentTraces
 from coordd.host.process_facts import Process, ProcessFacts
@@ -18,6 +18,7 @@ from coordd.sources.claude_code.projects import ProjectFolders
 from coordd.sources.claude_code.sessions import Sessions
 from coordd.sources.claude_code.subagents import SubagentFiles
 from coordd.sources.claude_code.transcript import TranscriptReducer
+from coordd.sources.sessions.reader import Reader, Shown
 from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
@@ -48,49 +49,32 @@ class Told(Protocol):
         """Note that a transcript of a process's session, or of its subagents, changed."""
 
 
-class Shown(NamedTuple):
-    """What is shown: where sessions work, by their working directory, and which of these places."""
-
-    places: Mapping[str, Place]
-    wanted: Callable[[Place], bool]
-
-
-class HomeReader:
-    """Read one home.
-
-    ``more`` are the processes whose transcripts have more than was read.
+class HomeReader(Reader[Process, LiveSession, Process]):
+    """Read one home; the arguments are those of :class:`Reader`.
 
     Args:
-        home: its canonical path.
         look: returns the process that has a pid.
-        watch: tells of changes; it is armed here.
-        told: what it tells them to.
+        told: what is told of changes.
     """
+
+    base = frozenset({"home", "sessions"})
+    sessions: Sessions
 
     def __init__(
         self, home: str, *, look: Callable[[int], ProcessFacts | None], watch: Watch, told: Told
     ) -> None:
-        self.home = home
-        self.sessions = Sessions(home, look=look)
-        self.more: set[Process] = set()
-        self._watch = watch
+        super().__init__(home, sessions=Sessions(home, look=look), watch=watch)
         self._told = told
         self._projects = ProjectFolders(home)
         self._awaiting = Awaiting(self._projects, watch=self._watch_projects, forget=self._forget_projects)
         self._projects_listed = self._full = False
         self._looked_for: dict[str, str | None] = {}
         self._malformed: dict[str, str] = {}
-        self._unwatched: dict[str, Exception] = {}
 
     @property
     def malformed(self) -> dict[str, str]:
         """What cannot be used, by its path, and why."""
         return self.sessions.malformed | self._malformed
-
-    @property
-    def unwatched(self) -> Exception | None:
-        """Why something could not be watched when it was tried last, None where all is."""
-        return next(iter(self._unwatched.values()), None)
 
     def follow(self) -> None:
         """Watch the home and its ``sessions/`` as they are now; ``unwatched`` says whether that works."""
@@ -101,29 +85,13 @@ class HomeReader:
             ("sessions",), [(f"{self.home}/sessions", mask | ino.CLOSE_WRITE)], self._told.sessions_changed
         )
 
-    def forget(self) -> None:
-        """Watch nothing any more."""
-        for owner in self._watch.owners:
-            if isinstance(owner, tuple) and owner[0] == self.home:
-                self._watch.forget(owner)
-
-    def read_sessions(self, known: Mapping[str, Known], wall: float) -> bool:
+    def look_at_all(self, known: Mapping[str, Known], wall: float) -> bool:
         """Read all records; see :meth:`Sessions.read_all`."""
         self._malformed = {}
         self._unwatched.pop("sessions", None)
         there = self.sessions.read_all(known, wall)
-        for owner in self._watch.owners:  # of sessions that are dropped
-            if isinstance(owner, tuple) and owner[0] == self.home and isinstance(owner[1], Process):
-                one = self.sessions.live.get(owner[1])
-                if one is None or one.ended:
-                    self._watch.forget(owner)
+        self._forget_dropped()
         return there
-
-    def working_directories(self, only: Collection[Process] | None) -> set[str]:
-        """Return where sessions work that have not ended: those of these processes, or all."""
-        live = self.sessions.live
-        some = live.values() if only is None else [live[process] for process in only if process in live]
-        return {one.cwd for one in some if not one.ended and one.cwd is not None}
 
     def traces(
         self, shown: Shown, wall: float, only: Collection[Process] | None = None
@@ -136,13 +104,11 @@ class HomeReader:
             only: of these processes; None: of all.
         """
         found = {}
-        live = self.sessions.live
-        some = list(live.values()) if only is None else [live[process] for process in only if process in live]
+        some = self._some(only)
         self._projects_listed, self._full, self._looked_for = False, only is None, {}
         self._look_for(some)
         for one in some:
-            if not one.ended and one.cwd is not None:
-                one.place = shown.places.get(one.cwd, one.place)
+            self._place(one, shown)
             if _is_wanted(one, shown):
                 self._read(one, wall)
                 one.told = True
@@ -245,11 +211,6 @@ class HomeReader:
         if not self._projects_listed:
             self._projects.look()
             self._projects_listed = True
-
-    def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
-        failed = self._watch.arm((self.home, *what), wanted, tell)
-        if failed is not None:
-            self._unwatched["base" if what in (("home",), ("sessions",)) else "sessions"] = failed
 
     def _arm_transcript(self, one: LiveSession, file: TranscriptFile[TranscriptReducer]) -> None:
         if not one.ended:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 
 from coordd.agents.session import Refusal
-from coordd.sources.claude_code.transcript_lines import Record, error_of, text_of
+from coordd.sources.claude_code.transcript_lines import Record, error_of
+from coordd.sources.sessions.lines import text_of
 
 _WORDS: dict[str, Refusal | None] = {
     "rate_limit": "rate-limit",

@@ -30,12 +30,13 @@ from typing import NamedTuple
 from coordd.host.process_facts import ProbeFailed, Process, ProcessFacts
 from coordd.sources.claude_code.identity import Holder, Holders, session_of
 from coordd.sources.claude_code.live import LiveSession
-from coordd.sources.claude_code.processes import fits, is_helper, is_named_so
-from coordd.sources.claude_code.session_file import MAX_RECORD, RECORD_NAME, SessionRecord, parse_session
+from coordd.sources.claude_code.processes import is_helper
+from coordd.sources.claude_code.records import lies_there, record_of
+from coordd.sources.claude_code.session_file import RECORD_NAME, SessionRecord
 from coordd.sources.sessions.home_calls import HomeUnreadable
 from coordd.sources.sessions.restored import Known
 from coordd.util.fields import Malformed, jsonable
-from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder, read_regular
+from coordd.util.untrusted_folder import FOLDER_FLAGS, explain_unreadable, open_folder
 
 MAX_SESSIONS = 1000
 """Living sessions of one home that are read."""
@@ -229,48 +230,19 @@ class Sessions:
 
     def _lies_there(self, folder: int, one: LiveSession, wall: float) -> bool:
         """Return whether there is a record that can be that of this process, whole or not."""
-        pid = one.process.pid
-        try:
-            content, _ = read_regular(folder, f"{pid}.json", MAX_RECORD)
-        except (OSError, Malformed):
-            return False
-        record = parse_session(pid, content, wall).value
-        if record is None or record.proc_start is None:
-            return True
-        if record.proc_start.isdecimal() and int(record.proc_start) != one.process.start:
-            return False
-        if one.record is None:
+        there, record = lies_there(folder, one.process, wall)
+        if record is not None and one.record is None:
             one.take_record(record, wall)
-        return True
+        return there
 
     def _read(self, folder: int, seen: ProcessFacts, wall: float) -> _Found | None:
         """Read the record of a living process; None where there is none that is its own and can be used."""
-        pid = seen.process.pid
-        path = f"{jsonable(self.home)}/sessions/{pid}.json"
+        path = f"{jsonable(self.home)}/sessions/{seen.process.pid}.json"
         self.malformed.pop(path, None)
-        try:
-            content, state = read_regular(folder, f"{pid}.json", MAX_RECORD)
-        except FileNotFoundError:
-            return None
-        except Malformed as wrong:
-            self.malformed[path] = str(wrong)
-            return None
-        except OSError as error:
-            self.malformed[path] = error.strerror or str(error)
-            return None
-        record, problem = parse_session(pid, content, wall)
+        record, problem = record_of(folder, seen, wall)
         if problem is not None:
             self.malformed[path] = problem
-        if record is None:
-            return None
-        if record.proc_start is not None:
-            own = fits(record.proc_start, seen)
-        else:  # of an older build
-            own = is_named_so(seen) and seen.started <= state.st_mtime + 1
-        if own and seen.uid is not None and seen.uid != state.st_uid:
-            self.malformed[path] = "it names a process of another user than its own"
-            return None
-        return _Found(seen, record) if own else None
+        return _Found(seen, record) if record is not None else None
 
     def _add(self, new: _Found, wall: float) -> None:
         if len(self._holders) >= MAX_SESSIONS:

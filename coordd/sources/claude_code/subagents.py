@@ -15,7 +15,8 @@ from itertools import islice
 import msgspec
 
 from coordd.sources.claude_code.transcript import TranscriptReducer
-from coordd.sources.claude_code.transcript_lines import decode, text_of
+from coordd.sources.claude_code.transcript_lines import decode
+from coordd.sources.sessions.lines import text_of
 from coordd.util.fields import Malformed
 from coordd.util.regular_files import open_regular
 from coordd.util.untrusted_folder import open_folder, read_regular

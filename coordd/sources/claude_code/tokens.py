@@ -8,7 +8,8 @@ transcript was read again, what is older than the last message that was counted,
 from __future__ import annotations
 
 from coordd.agents.session import TokenCounts
-from coordd.sources.claude_code.transcript_lines import Usage, count_of
+from coordd.sources.claude_code.transcript_lines import Usage
+from coordd.sources.sessions.lines import count_of
 
 _MAX_MESSAGES = 64
 """Messages that are remembered; the lines of one follow each other, with a few of others in between."""

@@ -29,16 +29,16 @@ from coordd.sources.claude_code.background import NOTIFICATION, Background
 from coordd.sources.claude_code.refusals import final_refusal, retry_refusal
 from coordd.sources.claude_code.tokens import Tokens
 from coordd.sources.claude_code.transcript_lines import (
+    SILENT_KINDS,
     Block,
     Message,
     Record,
-    count_of,
     decode,
     origin_of,
     result_of,
     string_of,
-    text_of,
 )
+from coordd.sources.sessions.lines import text_of
 from coordd.sources.sessions.words import model_of, tool_of
 
 MAX_CALLS = 256
@@ -54,15 +54,6 @@ _SUBAGENTS = frozenset({"Agent", "Task"})
 _ENDS = frozenset({"end_turn", "stop_sequence", "refusal"})
 _INTERRUPTED = "[Request interrupted by user"
 _NO_PROMPT = ("<command-", "<local-command-", "<bash-")
-_OTHERS = frozenset(
-    (
-        *("agent-color", "agent-name", "agent-setting", "ai-title", "attachment", "bridge-session"),
-        *("content-replacement", "custom-title", "file-history-snapshot", "last-prompt", "mode"),
-        *("permission-mode", "pr-link", "progress", "queue-operation", "saved_hook_context"),
-        *("speculation-accept", "summary", "tag", "task-summary", "worktree-state"),
-    )
-)
-"""Kinds of lines that say nothing of a turn."""
 
 
 class TranscriptReducer:
@@ -104,7 +95,7 @@ class TranscriptReducer:
                 continue
             at = record.time_by(wall)
             handle = _HANDLERS.get(record.type)
-            if handle is None and record.type not in _OTHERS:
+            if handle is None and record.type not in SILENT_KINDS:
                 self._strange += 1
             else:
                 self._strange = 0
@@ -166,10 +157,7 @@ class TranscriptReducer:
         message = record.message
         if message is None or message.content is None:
             return
-        blocks = (
-            [Block("text", text=message.content)] if isinstance(message.content, str) else message.content
-        )
-        for block in blocks:
+        for block in (blocks := message.blocks):
             if block.type == "tool_result":
                 self._result(record, block, at)
         self._words(record, [block for block in blocks if block.type != "tool_result"], at)
@@ -209,19 +197,13 @@ class TranscriptReducer:
         self._refused = None
         if (model := model_of(message.model)) is not None:
             self._model = model
-        if message.usage is not None:
-            usage = message.usage
-            self._context = (
-                count_of(usage.input_tokens)
-                + count_of(usage.cache_creation_input_tokens)
-                + count_of(usage.cache_read_input_tokens)
-            )
+        if (usage := message.usage) is not None:
+            self._context = usage.context
             if (name := text_of(message.id)) is not None:
                 self._tokens.add(name, usage, at)
-        if isinstance(message.content, list):
-            for block in message.content:
-                if block.type == "tool_use":
-                    self._call(block, at)
+        for block in message.blocks:
+            if block.type == "tool_use":
+                self._call(block, at)
         self._answered = at
         if text_of(message.stop_reason) in _ENDS:
             self._end(at)
@@ -241,9 +223,7 @@ class TranscriptReducer:
 
     def _error(self, record: Record, message: Message, at: float | None) -> None:
         """Take over what stands in place of the model's answer, which its own program has made."""
-        content = message.content
-        texts = [content] if isinstance(content, str) else [block.text for block in content or ()]
-        text = next((one for one in texts if isinstance(one, str)), "")
+        text = next((one.text for one in message.blocks if isinstance(one.text, str)), "")
         if record.isApiErrorMessage is not True and not text.startswith("API Error"):
             return
         why = final_refusal(record, text)

@@ -12,11 +12,17 @@ from typing import Any
 
 import msgspec
 
-from coordd.sources.sessions.moments import plausible
-from coordd.util.fields import jsonable
-from coordd.util.text import epoch_of
-from coordd.util.timestamps import parse_timestamp
+from coordd.sources.sessions.lines import FAILED, any_of, count_of, decoded, text_of, time_of
 
+SILENT_KINDS = frozenset(
+    (
+        *("agent-color", "agent-name", "agent-setting", "ai-title", "attachment", "bridge-session"),
+        *("content-replacement", "custom-title", "file-history-snapshot", "last-prompt", "mode"),
+        *("permission-mode", "pr-link", "progress", "queue-operation", "saved_hook_context"),
+        *("speculation-accept", "summary", "tag", "task-summary", "worktree-state"),
+    )
+)
+"""Kinds of lines that say nothing of a turn."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -38,6 +44,12 @@ class Usage(msgspec.Struct, gc=False):
     cache_read_input_tokens: Any = None
     cache_creation_input_tokens: Any = None
 
+    @property
+    def context(self) -> int:
+        """How much the request had for context."""
+        every = self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens
+        return sum(map(count_of, every))
+
 
 class Message(msgspec.Struct, gc=False):
     """A message of the user or of the model, or a part of one: several lines may share an ``id``."""
@@ -47,6 +59,13 @@ class Message(msgspec.Struct, gc=False):
     stop_reason: Any = None
     content: str | list[Block] | None = None
     usage: Usage | None = None
+
+    @property
+    def blocks(self) -> list[Block]:
+        """What it consists of; a text is one block."""
+        if isinstance(self.content, str):
+            return [Block("text", text=self.content)]
+        return self.content or []
 
 
 class Record(msgspec.Struct, gc=False):
@@ -69,15 +88,7 @@ class Record(msgspec.Struct, gc=False):
 
     def time_by(self, wall: float) -> float | None:
         """Return the line's time in epoch seconds; None where there is none, or it cannot be one now."""
-        if not isinstance(self.timestamp, str):
-            return None
-        at = epoch_of(self.timestamp)
-        if at is None:
-            try:
-                at = parse_timestamp(self.timestamp)
-            except (ValueError, OverflowError):
-                return None
-        return plausible(at, wall)
+        return time_of(self.timestamp, wall)
 
 
 class _Bare(msgspec.Struct, gc=False):
@@ -114,8 +125,6 @@ _BARE = msgspec.json.Decoder(_Bare)
 _RESULT = msgspec.json.Decoder(ToolResult)
 _ERROR = msgspec.json.Decoder(ErrorDetail)
 _ORIGIN = msgspec.json.Decoder(Origin)
-_ANY = msgspec.json.Decoder()
-_FAILED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def decode(line: bytes) -> Record | None:
@@ -127,10 +136,10 @@ def decode(line: bytes) -> Record | None:
         except msgspec.ValidationError:  # something lies where another thing does: what is left of it counts
             try:
                 bare = _BARE.decode(text)
-            except _FAILED:
+            except FAILED:
                 return None
             return Record(type=bare.type, timestamp=bare.timestamp)
-        except _FAILED:
+        except FAILED:
             # JavaScript writes half of a character that was cut in two as an escape, which msgspec refuses
             if attempt is None or b"\\u" not in line:
                 return None
@@ -139,43 +148,26 @@ def decode(line: bytes) -> Record | None:
 
 def result_of(raw: msgspec.Raw) -> ToolResult:
     """Return what a tool told of a call; all fields are None where that is not an object."""
-    found = _decoded(_RESULT, raw)
+    found = decoded(_RESULT, raw)
     return found if isinstance(found, ToolResult) else ToolResult()
 
 
 def error_of(raw: msgspec.Raw) -> ErrorDetail:
     """Return what a refusal says of itself, be it an object or a word (then its ``type``)."""
-    found = _decoded(_ERROR, raw)
+    found = decoded(_ERROR, raw)
     if isinstance(found, ErrorDetail):
         return found
-    word = _decoded(_ANY, raw) if len(raw) < 100 else None
+    word = any_of(raw) if len(raw) < 100 else None
     return ErrorDetail(type=word)
 
 
 def origin_of(raw: msgspec.Raw) -> str | None:
     """Return the kind of a line's origin, such as ``human`` or ``task-notification``."""
-    found = _decoded(_ORIGIN, raw)
+    found = decoded(_ORIGIN, raw)
     return text_of(found.kind) if isinstance(found, Origin) else None
 
 
 def string_of(raw: msgspec.Raw) -> str:
     """Return the text in raw JSON; "" for anything else."""
-    found = _decoded(_ANY, raw) if bytes(memoryview(raw)[:1]) == b'"' else None
+    found = any_of(raw) if bytes(memoryview(raw)[:1]) == b'"' else None
     return found if isinstance(found, str) else ""
-
-
-def text_of(value: object, limit: int = 256) -> str | None:
-    """Return a text of 1 to ``limit`` characters that can be written as JSON; None for anything else."""
-    return jsonable(value) if isinstance(value, str) and 0 < len(value) <= limit else None
-
-
-def count_of(value: object) -> int:
-    """Return a number of tokens; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
-
-
-def _decoded(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> object:
-    try:
-        return decoder.decode(raw) if raw else None
-    except _FAILED:
-        return None

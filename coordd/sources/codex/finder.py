@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from coordd.host.process_facts import ProcessFacts
 from coordd.sources.codex.processes import KIND, is_named_so
-from coordd.sources.codex.programs import home_of, is_program, running_programs
 from coordd.sources.sessions.home_finder import HomeFinder
 
 if TYPE_CHECKING:
@@ -20,15 +19,7 @@ class CodexFinder(HomeFinder["CodexSource"]):
     kind = KIND
     program = "Codex"
     section = "codex"
-
-    def __init__(
-        self,
-        *,
-        running: Callable[[], Iterable[int]] = running_programs,
-        home_of: Callable[[int], str | None] = home_of,
-        **more: Any,
-    ) -> None:
-        super().__init__(running=running, home_of=home_of, **more)
+    home_variable = b"CODEX_HOME"
 
     def started(self, seen: Sequence[ProcessFacts]) -> None:
         """Have homes looked for, and rollouts, if one of these processes is a new Codex."""
@@ -37,21 +28,12 @@ class CodexFinder(HomeFinder["CodexSource"]):
             for source in self.sources.values():
                 source.program_started()
 
-    def source(self, path: str, *, named: bool) -> CodexSource:
-        """Return a source for a home by its canonical path."""
-        from coordd.sources.codex.source import CodexSource  # a megabyte, for those who have such a home
+    def source_type(self) -> type[CodexSource]:
+        """Return what makes a source for a home."""
+        from coordd.sources.codex.source import CodexSource  # loaded by those who have such a home
 
-        return CodexSource(
-            path,
-            named=named,
-            worker=self.home_worker(),
-            places=self.places,
-            watch=self.watch,
-            look=self.process,
-            wanted=self.wanted,
-            remote=self.remote,
-        )
+        return CodexSource
 
-    def is_program(self, seen: ProcessFacts) -> bool:
-        """Return whether a process is a program of Codex of the own user."""
-        return is_program(seen)
+    def is_named_so(self, seen: ProcessFacts) -> bool:
+        """Return whether a process has a name that Codex gives itself."""
+        return is_named_so(seen)

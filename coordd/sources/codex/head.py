@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from coordd.sources.codex.rollout_lines import any_of, decode, text_of, time_of
+from coordd.sources.codex.rollout_lines import decode
+from coordd.sources.sessions.lines import any_of, text_of, time_of
 from coordd.sources.sessions.words import version_of
 from coordd.util.fields import Malformed
-from coordd.util.regular_files import open_regular
 
 MAX_HEAD = 1024 * 1024
 """Bytes of the first line that are read."""
@@ -31,27 +31,34 @@ class Head(NamedTuple):
     parent: str | None = None
 
 
-def read_head(path: str, wall: float) -> Head | None:
-    """Return the head of a rollout; None while its first line is not whole.
+def read_head(descriptor: int, wall: float) -> Head | None:
+    """Return the head of an open rollout; None while its first line is not whole.
 
     Raises:
-        Malformed: it is no regular file, or begins with something else.
-        OSError: open(2) or read(2) failed.
+        Malformed: it begins with something else.
+        OSError: read(2) failed.
     """
-    descriptor = open_regular(path, os.O_RDONLY, refuse=Malformed)
-    try:
-        content = b""
-        while b"\n" not in content and len(content) < MAX_HEAD:
-            block = os.read(descriptor, _STEP)
-            if not block:
-                return None
-            content += block
-    finally:
-        os.close(descriptor)
-    head = parse_head(content.partition(b"\n")[0], wall)
-    if head is None:
+    line = _first_line(descriptor)
+    head = parse_head(line, wall) if line is not None else None
+    if line is not None and head is None:
         raise Malformed("it begins with no session_meta")
     return head
+
+
+def session_of(descriptor: int) -> str | None:
+    """Return the id of the session of which an open file says that it is; raises OSError."""
+    found = decode(_first_line(descriptor) or b"")
+    return text_of(found.payload.id) if found is not None and found.payload is not None else None
+
+
+def _first_line(descriptor: int) -> bytes | None:
+    content = b""
+    while b"\n" not in content and len(content) < MAX_HEAD:
+        block = os.read(descriptor, _STEP)
+        if not block:
+            return None
+        content += block
+    return content.partition(b"\n")[0]
 
 
 def parse_head(line: bytes, wall: float) -> Head | None:

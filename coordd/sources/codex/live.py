@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,7 +10,8 @@ from coordd.agents.session import BackgroundWork, Session, Turn
 from coordd.agents.traces import AgentTraces
 from coordd.host.process_facts import Process
 from coordd.sources.codex.head import Head
-from coordd.sources.codex.processes import KIND, Held
+from coordd.sources.codex.held import Held, open_held
+from coordd.sources.codex.processes import KIND
 from coordd.sources.codex.rollout import ASKING, RolloutReducer
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.work_tree import Place
@@ -24,6 +25,19 @@ class SessionKey(NamedTuple):
 
     process: Process
     session_id: str
+
+
+class RolloutFile(TranscriptFile[RolloutReducer]):
+    """One rollout, that may be renamed, moved or removed while it is ``held``."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Held, make: Callable[[], RolloutReducer]) -> None:
+        super().__init__(held.path, make)
+        self.held = held
+
+    def _open(self) -> int:
+        return open_held(self.held)
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +60,7 @@ class LiveSession:
     problem: str | None = None
     ended: bool = False
     ties: bool = True
-    file: TranscriptFile[RolloutReducer] | None = None
+    file: RolloutFile | None = None
     settled: bool = False
     turn: Turn | None = None
     cwd: str | None = None
@@ -67,8 +81,9 @@ class LiveSession:
 
     def read(self, wall: float) -> str:
         """Read what is new in the rollout; return what :meth:`TranscriptFile.read` does."""
-        if self.file is None:
+        if self.file is None or self.held is None:
             return "same"
+        self.file.held = self.held
         outcome = self.file.read(wall)
         reducer = self.file.reducer
         self.turn = reducer.turn(self.born)

@@ -1,29 +1,11 @@
-"""Find running programs of Codex, and the homes that they name."""
+"""Find the running programs of Codex, which may hold rollouts."""
 
 from __future__ import annotations
-
-import os
 
 from coordd.host.newcomers import Newcomers
 from coordd.host.process_facts import ProbeFailed, Process, ProcessFacts
 from coordd.host.processes import glance
 from coordd.sources.codex.processes import is_bundled, is_named_so
-from coordd.sources.sessions.programs import named_home, running
-
-
-def running_programs() -> list[int]:
-    """Return the pids of the own user's running programs of Codex."""
-    return running(is_program)
-
-
-def is_program(seen: ProcessFacts) -> bool:
-    """Return whether a process is a program of Codex of the own user."""
-    return seen.uid == os.geteuid() and is_named_so(seen)
-
-
-def home_of(pid: int) -> str | None:
-    """Return the home that a process names, None where it names none; it waits for the process."""
-    return named_home(pid, b"CODEX_HOME")
 
 
 class Programs:

@@ -7,23 +7,23 @@ so that what changes afterwards is told.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from coordd.agents.session import BackgroundWork
 from coordd.agents.traces import AgentTraces
 from coordd.sources.codex.folders import folders
 from coordd.sources.codex.head import Head, read_head
-from coordd.sources.codex.live import LiveSession, SessionKey
-from coordd.sources.codex.processes import Held, working_directory
+from coordd.sources.codex.held import Held, held_still, open_held
+from coordd.sources.codex.live import LiveSession, RolloutFile, SessionKey
+from coordd.sources.codex.processes import working_directory
 from coordd.sources.codex.rollout import RolloutReducer
 from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeUnreadable
+from coordd.sources.sessions.reader import Reader, Shown
 from coordd.sources.sessions.restored import Known
-from coordd.sources.sessions.transcript_file import TranscriptFile
-from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
-from coordd.sources.sessions.work_tree import Place
+from coordd.sources.sessions.watch import APPEARED, FOLLOW, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
 from coordd.util import inotify as ino
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable
@@ -31,7 +31,7 @@ from coordd.util.untrusted_folder import explain_unreadable
 LOCKS = "thread-writer-locks"
 """Where newer builds lock a session before they open its rollout, be that new or old."""
 _OPEN = 0x20
-_ROLLOUT = MODIFY | ino.CLOSE_WRITE | GONE | ONCE
+_ROLLOUT = MODIFY | ino.CLOSE_WRITE | GONE | ONCE | FOLLOW
 _FOLDER = APPEARED | GONE | ino.ONLYDIR
 
 
@@ -51,43 +51,26 @@ class Told(Protocol):
         """Note that a rollout changed, or was closed."""
 
 
-class Shown(NamedTuple):
-    """What is shown: where sessions work, by their working directory, and which of these places."""
-
-    places: Mapping[str, Place]
-    wanted: Callable[[Place], bool]
-
-
-class HomeReader:
-    """Read one home.
-
-    ``more`` are the sessions whose rollouts have more than was read.
+class HomeReader(Reader[SessionKey, LiveSession, SessionKey]):
+    """Read one home; the arguments are those of :class:`Reader`.
 
     Args:
-        home: its canonical path.
         sessions: who holds what.
-        watch: tells of changes; it is armed here.
-        told: what it tells them to.
+        told: what is told of changes.
     """
 
+    base = frozenset({"home", "locks", "folders"})
+    sessions: Sessions
+
     def __init__(self, home: str, *, sessions: Sessions, watch: Watch, told: Told) -> None:
-        self.home = home
-        self.sessions = sessions
-        self.more: set[SessionKey] = set()
-        self._watch = watch
+        super().__init__(home, sessions=sessions, watch=watch)
         self._told = told
-        self._unwatched: dict[str, Exception] = {}
 
     @property
     def malformed(self) -> dict[str, str]:
         """The rollouts that cannot be used, and why."""
         live = self.sessions.live.values()
         return {jsonable(one.held.path): one.problem for one in live if one.held and one.problem}
-
-    @property
-    def unwatched(self) -> Exception | None:
-        """Why something could not be watched when it was tried last, None where all is."""
-        return next(iter(self._unwatched.values()), None)
 
     def follow(self) -> None:
         """Watch the home and its newest folders as they are now; ``unwatched`` says whether that works."""
@@ -102,31 +85,25 @@ class HomeReader:
         wanted = [(path, _FOLDER) for path in folders(self.home)]
         self._arm(("folders",), wanted, self._told.folder_changed)
 
-    def forget(self) -> None:
-        """Watch nothing any more."""
-        for owner in self._watch.owners:
-            if isinstance(owner, tuple) and owner[0] == self.home:
-                self._watch.forget(owner)
-
     def look_at_all(self, known: Mapping[str, Known], wall: float) -> bool:
-        """Look who holds what, whatever is known; return False where there is no ``sessions/``.
+        """Look who holds what, whatever is known; return False where there is nothing to read yet.
 
         Raises:
-            HomeUnreadable: it exists and cannot be read.
+            HomeUnreadable: ``sessions/`` exists and cannot be read, or is gone with all that was known.
         """
         self._unwatched.pop("sessions", None)
-        there = self._is_there(known)
+        there = self._is_there()
         self.follow_folders()
         self.sessions.keep_restored(known)
         self.sessions.look_at_all(wall, anew=True)
+        if not there:  # what is held open can be read wherever it lies
+            there = any(not one.ended for one in self.sessions.live.values())
+            if not there and any(not one.dormant for one in known.values()):
+                raise HomeUnreadable(f"{jsonable(self.home)}/sessions was there and is gone")
         self.sessions.end_restored(wall)
         self.sessions.forget_unknown(known)
         self._take_changed(wall)
-        for owner in self._watch.owners:  # of sessions that are dropped
-            if isinstance(owner, tuple) and owner[0] == self.home and isinstance(owner[1], SessionKey):
-                one = self.sessions.live.get(owner[1])
-                if one is None or one.ended:
-                    self._watch.forget(owner)
+        self._forget_dropped()
         return there
 
     def look(self, wall: float, *, folders_too: bool) -> set[SessionKey]:
@@ -143,10 +120,6 @@ class HomeReader:
         self._read_heads(found, wall)
         return found
 
-    def working_directories(self, only: Collection[SessionKey] | None) -> set[str]:
-        """Return where sessions work that have not ended: these, or all."""
-        return {one.cwd for one in self._some(only) if not one.ended and one.cwd is not None}
-
     def traces(
         self, shown: Shown, wall: float, only: Collection[SessionKey] | None = None
     ) -> dict[str, AgentTraces]:
@@ -160,8 +133,7 @@ class HomeReader:
         found: dict[str, AgentTraces] = {}
         parents: dict[SessionKey, LiveSession] = {}
         for one in self._some(only):
-            if not one.ended and one.cwd is not None:
-                one.place = shown.places.get(one.cwd, one.place)
+            self._place(one, shown)
             if one.head is None and one.held is not None and not one.ended:
                 self._await_head(one, one.held, wall)
             elif one.is_subagent:
@@ -183,10 +155,6 @@ class HomeReader:
                 found[one.agent_id] = one.update(self._subagents(one))
         return found
 
-    def _some(self, only: Collection[SessionKey] | None) -> list[LiveSession]:
-        live = self.sessions.live
-        return list(live.values()) if only is None else [live[key] for key in only if key in live]
-
     def _take_changed(self, wall: float) -> set[SessionKey]:
         changed = self.sessions.added | self.sessions.ended
         self._read_heads(self.sessions.added, wall)
@@ -194,7 +162,7 @@ class HomeReader:
         self.sessions.ended.clear()
         return changed
 
-    def _is_there(self, known: Mapping[str, Known]) -> bool:
+    def _is_there(self) -> bool:
         path = f"{self.home}/sessions"
         if os.path.islink(path):
             raise HomeUnreadable(f"{jsonable(path)} is a symbolic link")
@@ -202,14 +170,9 @@ class HomeReader:
             with os.scandir(path):
                 return True
         except FileNotFoundError:
-            pass
+            return False
         except OSError as error:
             raise HomeUnreadable(explain_unreadable(error, path)) from None
-        if any(not one.ended for one in self.sessions.live.values()) or any(
-            not one.dormant for one in known.values()
-        ):
-            raise HomeUnreadable(f"{jsonable(path)} was there and is gone")
-        return False
 
     def _read_heads(self, keys: Collection[SessionKey], wall: float) -> None:
         """Read the first lines of those of these sessions that are not known yet."""
@@ -222,7 +185,11 @@ class HomeReader:
         if one.held is None:
             return
         try:
-            one.head = read_head(one.held.path, wall)
+            descriptor = open_held(one.held)
+            try:
+                one.head = read_head(descriptor, wall)
+            finally:
+                os.close(descriptor)
         except Malformed as wrong:
             one.head, one.problem = Head(), str(wrong)
         except OSError as error:
@@ -236,16 +203,16 @@ class HomeReader:
         if one.settled or one.held is None:
             return
         if one.file is None:
-            one.file = TranscriptFile(one.held.path, partial(RolloutReducer, one.since))
+            one.file = RolloutFile(one.held, partial(RolloutReducer, one.since))
         if not one.ended:
-            self._arm((one.key,), [(one.held.path, _ROLLOUT)], self._teller(one.key))
+            self._arm_rollout(one, one.held)
         try:
             outcome = one.read(wall)
         except (Malformed, OSError) as error:
             one.problem = getattr(error, "strerror", None) or str(error)
             outcome = "same"
         self.sessions.note_limits(one.file.reducer.limits)
-        if outcome == "more":
+        if outcome == "more" or self._was_closed(one, one.held):
             self.more.add(one.key)
         elif one.ended:
             one.settled = True
@@ -253,7 +220,7 @@ class HomeReader:
 
     def _await_head(self, one: LiveSession, held: Held, wall: float) -> None:
         """Have it told when more is written of a rollout whose first line is not whole yet."""
-        self._arm((one.key,), [(held.path, _ROLLOUT)], self._teller(one.key))
+        self._arm_rollout(one, held)
         self._read_head(one, wall)
         if one.head is not None:
             self.more.add(one.key)
@@ -271,10 +238,14 @@ class HomeReader:
         turns = [other.turn for other in self.sessions.subagents_of(one)]
         return [BackgroundWork("subagent", turn.since, turn.last) for turn in turns if turn and turn.open]
 
-    def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
-        failed = self._watch.arm((self.home, *what), wanted, tell)
-        if failed is not None:
-            self._unwatched["sessions" if isinstance(what[0], SessionKey) else "base"] = failed
+    def _arm_rollout(self, one: LiveSession, held: Held) -> None:
+        """Have it told what happens to a rollout, wherever it lies by now."""
+        mask = _ROLLOUT if held.link is not None else _ROLLOUT & ~FOLLOW
+        self._arm((one.key,), [(held.link or held.path, mask)], self._teller(one.key))
+
+    def _was_closed(self, one: LiveSession, held: Held) -> bool:
+        """Return whether a rollout was closed before anything could tell of that."""
+        return not one.ended and held.link is not None and held_still(held) is None
 
     def _teller(self, key: SessionKey) -> Tell:
         def tell(_mask: int, _name: str) -> None:

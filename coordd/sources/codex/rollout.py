@@ -36,9 +36,9 @@ from coordd.sources.codex.rollout_lines import (
     info_of,
     item_of,
     limits_of,
-    text_of,
 )
 from coordd.sources.codex.tokens import Tokens, context_of
+from coordd.sources.sessions.lines import text_of
 from coordd.sources.sessions.words import model_of, tool_of
 
 MAX_CALLS = 256

@@ -10,10 +10,7 @@ from typing import Any
 
 import msgspec
 
-from coordd.sources.sessions.moments import plausible
-from coordd.util.fields import jsonable
-from coordd.util.text import epoch_of
-from coordd.util.timestamps import parse_timestamp
+from coordd.sources.sessions.lines import FAILED, any_of, decoded, time_of
 
 
 class Item(msgspec.Struct, gc=False):
@@ -107,8 +104,6 @@ _ITEM = msgspec.json.Decoder(Item)
 _INFO = msgspec.json.Decoder(TokenInfo)
 _LIMITS = msgspec.json.Decoder(RateLimits)
 _ERROR = msgspec.json.Decoder(Error)
-_ANY = msgspec.json.Decoder()
-_FAILED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def decode(line: bytes) -> Line | None:
@@ -118,68 +113,33 @@ def decode(line: bytes) -> Line | None:
     except msgspec.ValidationError:  # something lies where another thing does: what is left of it counts
         try:
             bare = _BARE.decode(line)
-        except _FAILED:
+        except FAILED:
             return None
         return Line(type=bare.type, timestamp=bare.timestamp)
-    except _FAILED:
+    except FAILED:
         return None
-
-
-def time_of(written: object, wall: float) -> float | None:
-    """Return a written time in epoch seconds; None where there is none, or it cannot be one now."""
-    if not isinstance(written, str):
-        return None
-    at = epoch_of(written)
-    if at is None:
-        try:
-            at = parse_timestamp(written)
-        except (ValueError, OverflowError):
-            return None
-    return plausible(at, wall)
 
 
 def item_of(raw: msgspec.Raw) -> Item:
     """Return what has been completed; all fields are None where that is not an object."""
-    found = _decoded(_ITEM, raw)
+    found = decoded(_ITEM, raw)
     return found if isinstance(found, Item) else Item()
 
 
 def info_of(raw: msgspec.Raw) -> TokenInfo:
     """Return what was used; all fields are None where nothing was told."""
-    found = _decoded(_INFO, raw)
+    found = decoded(_INFO, raw)
     return found if isinstance(found, TokenInfo) else TokenInfo()
 
 
 def limits_of(raw: msgspec.Raw) -> RateLimits:
     """Return what was told of the account; all fields are None where nothing was."""
-    found = _decoded(_LIMITS, raw)
+    found = decoded(_LIMITS, raw)
     return found if isinstance(found, RateLimits) else RateLimits()
 
 
 def error_of(payload: Payload) -> object:
     """Return the word for why a turn failed, or the object that wraps it; None for none."""
-    error = _decoded(_ERROR, payload.error)
+    error = decoded(_ERROR, payload.error)
     raw = error.codex_error_info if isinstance(error, Error) else payload.codex_error_info
     return any_of(raw) if len(raw) < 1000 else None
-
-
-def any_of(raw: msgspec.Raw) -> object:
-    """Return what is in raw JSON; None for nothing, and for what is none."""
-    return _decoded(_ANY, raw)
-
-
-def text_of(value: object, limit: int = 256) -> str | None:
-    """Return a text of 1 to ``limit`` characters that can be written as JSON; None for anything else."""
-    return jsonable(value) if isinstance(value, str) and 0 < len(value) <= limit else None
-
-
-def count_of(value: object) -> int:
-    """Return a number of tokens; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
-
-
-def _decoded(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> object:
-    try:
-        return decoder.decode(raw) if raw else None
-    except _FAILED:
-        return None

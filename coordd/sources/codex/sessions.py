@@ -5,6 +5,7 @@ found                                          leads to
 =============================================  ===============================================================
 a rollout that a process of Codex holds open   a session; a process may hold several
 one that another living process holds as well  a session with an id of its own, ``<id>~<pid>``
+one that lies elsewhere by now, and is held    the session goes on
 one that is held no longer, or the process     the session stays as it was last known; how it ended is judged
 has ended                                      elsewhere
 one that is held again                         the session goes on
@@ -23,8 +24,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from coordd.agents.limits import ToldLimit, newest
 from coordd.host.process_facts import ProbeFailed, Process, ProcessFacts
+from coordd.sources.codex.held import Held, held_by, held_still
 from coordd.sources.codex.live import LiveSession, SessionKey
-from coordd.sources.codex.processes import Held, held_by, still_holds
 from coordd.sources.codex.programs import Programs
 from coordd.sources.sessions.restored import Known
 
@@ -38,8 +39,8 @@ class Sessions:
     """The sessions of one home.
 
     ``over_limit`` is a sentence where there are more than are read. ``left`` are the agents that are told of
-    no more, ``ended`` and ``added`` the sessions that have ended or come since; who has seen to that empties
-    them. ``limits`` is what was told of the home's account.
+    no more, ``ended`` the sessions that have ended since, ``added`` those that have come, or have another
+    rollout; who has seen to that empties them. ``limits`` is what was told of the home's account.
 
     Args:
         home: its canonical path.
@@ -84,8 +85,11 @@ class Sessions:
             one = self.live.get(key)
             if one is None or one.ended:
                 continue
-            if one.held is None or not still_holds(key.process.pid, one.held):
+            now = held_still(one.held) if one.held is not None else None
+            if now is None:
                 self._look_again(key.process, wall)
+            else:
+                one.held = now
 
     def keep_restored(self, known: Mapping[str, Known]) -> None:
         """Take over the agents of coordd's last run, before who holds what is looked at first."""
@@ -151,7 +155,7 @@ class Sessions:
 
     def _take(self, seen: ProcessFacts, wall: float) -> None:
         """Bring the sessions of a living process up to date."""
-        held = held_by(seen, self.home)
+        held = held_by(seen, self.home, self._known_of(seen.process))
         if held is None:
             return
         found = {SessionKey(seen.process, one.session_id): one for one in held}
@@ -165,10 +169,23 @@ class Sessions:
             elif one.ended:
                 self._pop(key)  # it is held again, as if it were new
             else:
+                if one.held is not None and one.held.mark != found[key].mark:
+                    self.added.add(key)  # it is another file, which is to be read and watched
                 one.held, one.started = found[key], seen.started  # by the clock as it is now
         for key, rollout in found.items():
             if key not in self.live:
                 self._add(key, rollout, seen, wall)
+
+    def _known_of(self, process: Process) -> dict[str, Held | None]:
+        """Return the sessions of a process that have not ended, each with its rollout as far as known."""
+        known: dict[str, Held | None] = {
+            key.session_id: None for key in self._restored if key.process == process
+        }
+        for key in self._of.get(process, ()):
+            one = self.live[key]
+            if not one.ended:
+                known[key.session_id] = one.held
+        return known
 
     def _add(self, key: SessionKey, rollout: Held, seen: ProcessFacts, wall: float) -> None:
         if len(self.live) - len(self._gone) >= MAX_SESSIONS:

@@ -7,7 +7,8 @@ as at the first line that is read, what the last request has used counts.
 from __future__ import annotations
 
 from coordd.agents.session import TokenCounts
-from coordd.sources.codex.rollout_lines import TokenInfo, Usage, count_of
+from coordd.sources.codex.rollout_lines import TokenInfo, Usage
+from coordd.sources.sessions.lines import count_of
 
 _Counts = tuple[int, int, int, int]
 _NONE: _Counts = (0, 0, 0, 0)

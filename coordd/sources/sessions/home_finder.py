@@ -15,6 +15,8 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE, Source
 from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.places import Places
+from coordd.sources.sessions.programs import named_home
+from coordd.sources.sessions.programs import running as running_programs
 from coordd.sources.sessions.report import HomeReport
 from coordd.sources.sessions.search import Found, HomeSearch
 from coordd.sources.sessions.watch import Watch
@@ -74,8 +76,8 @@ class HomeFinder(ABC, Generic[S]):
         watch: tells of changes in all homes.
         home_worker: makes the thread that reads one home: one that hangs delays no other.
         process: returns the process that has a pid.
-        running: returns the pids of programs that may name a home.
-        home_of: returns the home that one of them names.
+        running: returns the pids of programs that may name a home; by default, of those that run.
+        home_of: returns the home that one of them names; by default, by ``home_variable``.
         remote: returns the type of a path's file system if other machines write to it, else None.
     """
 
@@ -85,6 +87,8 @@ class HomeFinder(ABC, Generic[S]):
     """How people call it."""
     section: str
     """Its table in the configuration."""
+    home_variable: bytes
+    """The variable by which a program names its home."""
 
     def __init__(
         self,
@@ -98,8 +102,8 @@ class HomeFinder(ABC, Generic[S]):
         watch: Watch,
         home_worker: Callable[[], Worker] = _worker_of_a_home,
         process: Callable[[int], ProcessFacts | None] = glance,
-        running: Callable[[], Iterable[int]],
-        home_of: Callable[[int], str | None],
+        running: Callable[[], Iterable[int]] | None = None,
+        home_of: Callable[[int], str | None] | None = None,
         remote: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.enabled = enabled
@@ -120,8 +124,8 @@ class HomeFinder(ABC, Generic[S]):
             watch=watch,
             program=self.program,
             section=self.section,
-            running=running,
-            home_of=home_of,
+            running=running or (lambda: running_programs(self.is_program)),
+            home_of=home_of or (lambda pid: named_home(pid, self.home_variable)),
             appeared=self._appeared,
             answered=self._answered,
         )
@@ -204,13 +208,31 @@ class HomeFinder(ABC, Generic[S]):
         """What there is to say of each home, for people."""
         return tuple(source.report for source in self.sources.values())
 
-    @abstractmethod
     def source(self, path: str, *, named: bool) -> S:
         """Return a source for a home by its canonical path."""
+        make = self.source_type()
+        return make(
+            path,
+            named=named,
+            worker=self.home_worker(),
+            places=self.places,
+            watch=self.watch,
+            look=self.process,
+            wanted=self.wanted,
+            remote=self.remote,
+        )
 
     @abstractmethod
+    def source_type(self) -> Callable[..., S]:
+        """Return what makes a source; it is loaded here, for it is a megabyte, for those who have a home."""
+
+    @abstractmethod
+    def is_named_so(self, seen: ProcessFacts) -> bool:
+        """Return whether a process has a name that a program of the kind gives itself."""
+
     def is_program(self, seen: ProcessFacts) -> bool:
         """Return whether a process is a program of the kind, of a user whose homes are looked for."""
+        return self.is_named_so(seen) and (self.homes.users is not None or seen.uid == os.geteuid())
 
     def _answered(self) -> None:
         self._changed()

@@ -12,9 +12,10 @@ that a process of the program names, or has named             as long as it is t
 With ``users`` these are the homes of everybody whose directory lies there, and of the users of running
 programs (users.py): of one user only so many that they hide nobody else's.
 
-Codex has ``$CODEX_HOME`` and ``~/.codex`` in their places, and no others beside that: who has several names
-them. Each place that may be a home is a candidate, and is looked at by itself: one that hangs hides no
-other. What is asked here of a file system or of another process's memory may block, and belongs in a thread.
+Codex has ``$CODEX_HOME`` and ``~/.codex`` in their places, Copilot ``$COPILOT_HOME`` and ``~/.copilot``,
+and no others beside that: who has several names them. Each place that may be a home is a candidate, and is
+looked at by itself: one that hangs hides no other. What is asked here of a file system or of another
+process's memory may block, and belongs in a thread.
 """
 
 from __future__ import annotations

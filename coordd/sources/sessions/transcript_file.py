@@ -103,7 +103,7 @@ class TranscriptFile(Generic[R]):
             OSError: open(2) or read(2) failed.
         """
         try:
-            descriptor = open_regular(self.path, os.O_RDONLY, refuse=Malformed)
+            descriptor = self._open()
         except FileNotFoundError:
             return "gone"
         try:
@@ -120,6 +120,10 @@ class TranscriptFile(Generic[R]):
             return self._go_on(descriptor, before, wall)
         finally:
             os.close(descriptor)
+
+    def _open(self) -> int:
+        """Open the file; errors as in :meth:`read`, and FileNotFoundError where there is none."""
+        return open_regular(self.path, os.O_RDONLY, refuse=Malformed)
 
     def _begin(self, descriptor: int, place: tuple[int, int], size: int, wall: float) -> None:
         """Read the end of the file; what was known of it before is forgotten."""

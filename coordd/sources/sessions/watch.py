@@ -22,6 +22,8 @@ Tell = Callable[[int, str], None]
 a mask of Q_OVERFLOW: events were lost)."""
 
 ONCE = 0x8000_0000  # IN_ONESHOT
+FOLLOW = 0x1_0000_0000
+"""None of the kernel's: follow a link in the last place, such as leads to what a process has open."""
 GONE = ino.DELETE_SELF | ino.MOVE_SELF | ino.UNMOUNT
 APPEARED = ino.CREATE | ino.MOVED_TO
 VANISHED = ino.DELETE | ino.MOVED_FROM
@@ -98,7 +100,8 @@ class Watch:
         for path, mask in wanted:
             try:
                 grow = 0 if mask & ONCE else ino.MASK_ADD  # another owner may watch the same folder
-                found[backend.add(path, mask | ino.DONT_FOLLOW | grow)] = None
+                last = 0 if mask & FOLLOW else ino.DONT_FOLLOW
+                found[backend.add(path, mask & ~FOLLOW | last | grow)] = None
             except OSError as error:
                 if error.errno not in _PASSED:
                     failed = error

@@ -6,7 +6,7 @@ import pytest
 
 from coordd.agents.process_end import TABLE, ProcessEnd, judge_end
 
-CLAUDE, CODEX, OTHER = "claude-code", "codex", "aider"
+CLAUDE, CODEX, COPILOT, OTHER = "claude-code", "codex", "copilot", "aider"
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,12 @@ CLAUDE, CODEX, OTHER = "claude-code", "codex", "aider"
         (ProcessEnd(CODEX, session_present=True, in_turn=True, watched=False), 4, True),
         (ProcessEnd(watched=False), 4, True),
         (ProcessEnd(CLAUDE, session_present=False), 5, True),
+        (ProcessEnd(COPILOT, session_present=False, in_turn=True), 5, True),
         (ProcessEnd(CODEX, session_present=True), 6, True),
         (ProcessEnd(OTHER), 7, True),
         (ProcessEnd(CLAUDE, session_present=True), 8, False),
         (ProcessEnd(CODEX, session_present=True, in_turn=True), 8, False),
+        (ProcessEnd(COPILOT, session_present=True), 8, False),
         (ProcessEnd(), 8, False),
     ],
 )

@@ -98,6 +98,9 @@ def test_a_whole_file() -> None:
         [codex]
         enabled = false
         homes = ["~/.codex-work"]
+        [copilot]
+        enabled = false
+        homes = ["~/.copilot-work"]
         [processes]
         enabled = false
         [storage]
@@ -130,6 +133,7 @@ def test_a_whole_file() -> None:
     assert (config.agents.call_stall_after, config.agents.forget_ended_after) == (10_800, 60)
     assert (config.claude_code.enabled, config.claude_code.homes) == (False, ("/home/ann/.claude-work",))
     assert (config.codex.enabled, config.codex.homes) == (False, ("/home/ann/.codex-work",))
+    assert (config.copilot.enabled, config.copilot.homes) == (False, ("/home/ann/.copilot-work",))
     assert not config.processes.enabled
     assert (config.storage.metrics_dir, config.storage.log_dir) == ("/m", "/home/ann/l")
     assert (config.storage.retention_days, config.storage.compress_after_days) == (7, 0)

@@ -1,4 +1,4 @@
-"""Test that one variable alone is read of the environment of a process, and only of the own user's."""
+"""Test that what is asked for alone is read of the environment of a process, and only of the own user's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from real_processes import process_of, sleeper
 
-from coordd.host.environment import variable_of
+from coordd.host.environment import variables_of
 from coordd.host.process_facts import Process
 
 
@@ -22,20 +22,19 @@ def started(**environ: str) -> Iterator[Process]:
 
 def test_the_value_is_that_of_the_start() -> None:
     with started(OTHER="x", WANTED="a-b", WANTED_TOO="y") as process:
-        assert variable_of(process, "WANTED") == "a-b"
-        assert variable_of(process, "ABSENT") is None
+        assert variables_of(process, ["WANTED", "ABSENT"]) == {"WANTED": "a-b"}
 
 
 @pytest.mark.parametrize("value", ["x" * 300, "\xe9"])
 def test_what_no_id_can_be_counts_as_none(value: str) -> None:
     with started(WANTED=value) as process:
-        assert variable_of(process, "WANTED") is None
+        assert variables_of(process, ["WANTED"]) == {}
 
 
 def test_another_process_with_the_pid_is_not_asked() -> None:
     with started(WANTED="a") as process:
-        assert variable_of(Process(process.pid, process.start + 1), "WANTED") is None
-    assert variable_of(process, "WANTED") is None
+        assert variables_of(Process(process.pid, process.start + 1), ["WANTED"]) == {}
+    assert variables_of(process, ["WANTED"]) == {}
 
 
 @pytest.mark.root
@@ -46,7 +45,7 @@ def test_of_another_users_process_nothing_is_read() -> None:
         process = process_of(child.pid)
         while os.stat(f"/proc/{child.pid}").st_uid != 4_000_001:
             pass
-        assert variable_of(process, "WANTED") is None
+        assert variables_of(process, ["WANTED"]) == {}
     finally:
         child.kill()
         child.wait()

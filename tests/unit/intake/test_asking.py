@@ -27,11 +27,11 @@ async def test_one_that_hangs_is_asked_alone_and_counts_once_it_answers(
     monkeypatch.setattr(trees_module, "ASK_DEADLINE", 0.1)
     answers, asked = threading.Event(), []
 
-    def ask(process: Process) -> str:
+    def ask(process: Process) -> dict[str, str]:
         asked.append(process.pid)
         if process.pid == 31:
             answers.wait(PATIENCE)
-        return "gone"
+        return {"claude-code": "gone"}
 
     workers = Worker("passes"), Worker("asking", replaceable=True)
     schedule: Any = None

@@ -15,15 +15,21 @@ from coordd.agents.session import Session
 from coordd.agents.source import SourceName
 from coordd.agents.traces import AgentTraces
 from coordd.host.forest import Survey, survey
-from coordd.host.process_facts import Process
+from coordd.host.process_facts import Process, ProcessFacts
 from coordd.host.trees import ProcessUse
 from coordd.intake.lineage import Lineage
 
 ROOT, NEXT = Process(10, 100), Process(20, 500)
 
 
-def use(pid: int, parent: int = 1, start: int = 200, terminal: int | None = None) -> ProcessUse:
-    return ProcessUse(pid, start, parent, 1.0, 10, terminal)
+def use(
+    pid: int, parent: int = 1, start: int = 200, terminal: int | None = None, session: int = 0
+) -> ProcessUse:
+    return ProcessUse(pid, start, parent, 1.0, 10, terminal, session=session, group=session)
+
+
+def new(pid: int, parent: int, start: int = 200, session: int | None = None) -> ProcessFacts:
+    return ProcessFacts(Process(pid, start), parent, 0.0, session=session)
 
 
 def agent(process: Process, agent_id: str, session_id: str | None = None, kind: str = "claude-code") -> Agent:
@@ -38,7 +44,9 @@ class Scene:
 
     def __init__(self, **says: str) -> None:
         self.lineage = Lineage(own_pid=99)
-        self.says = {int(pid.removeprefix("p")): said for pid, said in says.items()}
+        self.says: dict[int, dict[str, str]] = {
+            int(pid.removeprefix("p")): {"claude-code": said} for pid, said in says.items()
+        }
         self.asked: list[int] = []
 
     def passes(self, *uses: ProcessUse, living: dict[Process, list[Any]]) -> Survey:
@@ -47,7 +55,7 @@ class Scene:
         found = survey(every, {}, agents=set(living), remembered=self.lineage.remembered)
         unasked = self.lineage.unasked(found)
         self.asked += [one.pid for one in unasked]
-        self.lineage.told({one: self.says.get(one.pid) for one in unasked})
+        self.lineage.told({one: self.says.get(one.pid, {}) for one in unasked})
         if self.lineage.take(found):
             found = survey(every, {}, agents=set(living), remembered=self.lineage.remembered)
             assert not self.lineage.take(found)
@@ -114,6 +122,60 @@ def test_one_that_says_nothing_is_known_by_what_was_seen() -> None:
     (one,) = scene.lineage.left(found)
     assert one.owner is not None
     assert (one.owner.agent_id, one.owner.kind, one.owner.workspace) == ("c", "codex", "/p")
+
+
+def test_one_that_says_nothing_is_known_by_its_session() -> None:
+    scene = Scene(p41="elsewhere")
+    codex = {ROOT: [agent(ROOT, "c", kind="codex")]}
+    scene.passes(TOP, use(11, 10, session=11), living=codex)
+    late, says = use(40, start=300, session=11), use(41, start=300, session=11)
+    assert scene.left(scene.passes(late, says, living={})) == {40: "c", 41: "elsewhere"}
+
+
+def test_one_that_has_another_terminal_is_not_known_by_its_session() -> None:
+    scene = Scene()
+    top = use(10, 5, 100, terminal=3)
+    scene.passes(top, use(11, 10, session=11), living={ROOT: [agent(ROOT, "c", kind="codex")]})
+    assert scene.left(scene.passes(use(40, start=300, terminal=7, session=11), living={})) == {}
+
+
+def test_one_is_known_by_its_parent_when_it_was_new() -> None:
+    scene = Scene()
+    codex = {ROOT: [agent(ROOT, "c", kind="codex")]}
+    scene.passes(TOP, living=codex)
+    scene.lineage.started([new(12, 11, 210), new(11, 10, session=11), new(13, 99), new(14, 10, start=50)])
+    assert scene.lineage.remembered.roots == {Process(11, 200): ROOT, Process(12, 210): ROOT}
+    late = use(40, start=300, session=11)  # of the shell that has ended meanwhile
+    assert scene.left(scene.passes(use(12, start=210), late, living={})) == {12: "c", 40: "c"}
+
+
+def test_a_new_process_with_the_pid_of_one_that_is_gone_is_another() -> None:
+    scene = Scene()
+    codex = {ROOT: [agent(ROOT, "c", kind="codex")]}
+    scene.passes(TOP, use(11, 10), living=codex)
+    scene.lineage.started([new(11, 1, start=400), new(12, 11, start=410)])
+    assert scene.lineage.remembered.roots == {Process(11, 200): ROOT}
+
+
+def test_of_two_agents_one_of_which_started_the_other_the_inner_one_left_it() -> None:
+    scene = Scene()
+    inner = use(20, 11, 500)
+    living = {ROOT: [agent(ROOT, "outer")], NEXT: [agent(NEXT, "inner", kind="codex")]}
+    scene.passes(TOP, use(11, 10), inner, living=living)
+    scene.says[40] = {"claude-code": "outer", "codex": "inner"}
+    scene.says[41] = {"claude-code": "outer", "codex": "unknown"}
+    del living[NEXT]
+    found = scene.passes(TOP, use(11, 10), use(40, start=600), use(41, start=600), living=living)
+    assert scene.left(found) == {40: "inner"}
+    assert scene.lineage.remembered.roots[Process(41, 600)] == ROOT
+
+
+def test_of_several_sessions_of_one_process_the_one_that_it_names_is_the_owner() -> None:
+    scene = Scene()
+    scene.says[40] = {"codex": "a"}
+    both = {ROOT: [agent(ROOT, "a", kind="codex"), agent(ROOT, "b", kind="codex")]}
+    scene.passes(TOP, use(40), use(11, 10), living=both)
+    assert scene.left(scene.passes(use(40), use(11), living={})) == {40: "a", 11: "b"}
 
 
 def test_nothing_is_kept_of_what_has_ended() -> None:

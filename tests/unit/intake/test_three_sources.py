@@ -293,6 +293,10 @@ FOUND: dict[str, list[Step]] = {
         passing(17),
         traces(("A", "y", "vanish"), ("C", "y", "tasks", ("t",))),
     ],
+    "tasks in Redis are not forgotten with the last of several agents of their id": [
+        traces(("A", "x", "beat"), ("B", "x", "beat"), ("C", "x", "tasks")),
+        passing(17),
+    ],
     "an agent that died during a standstill is not alive for as long as that lasted": [
         traces(("A", "x", "beat")),
         standstill("A"),

@@ -72,7 +72,7 @@ class Scene:
             start_at=lambda wall: round((wall - clock.time() + clock.mono) * TICKS),
             worker=worker,
             asking=worker,
-            ask=lambda _process: None,
+            ask=lambda _process: {},
             schedule=schedule,
         )
         self._processes: dict[int, tuple[ProcessUse, Used]] = {}

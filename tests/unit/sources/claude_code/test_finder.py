@@ -18,9 +18,9 @@ from waiting import until
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN, UNREADABLE, SourceLost
-from coordd.sources.claude_code import source as source_module
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.sessions import search as search_module
+from coordd.sources.sessions import source as source_module
 from coordd.sources.sessions import users as users_module
 from coordd.sources.sessions.homes import MAX_OF_ONE, Candidate, HomesWanted, Look, look_at
 from coordd.sources.sessions.watch import Watch

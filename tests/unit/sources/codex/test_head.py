@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.sources.codex.head import MAX_HEAD, Head, parse_head, read_head
+from coordd.sources.codex.head import MAX_HEAD, Head, parse_head, read_head, session_of
 from coordd.util.fields import Malformed
 
 NOW = 1_795_826_700.0
@@ -23,11 +22,18 @@ def meta(**payload: Any) -> bytes:
     ).encode()
 
 
+def read(path: Path) -> Head | None:
+    with path.open("rb") as file:
+        return read_head(file.fileno(), NOW)
+
+
 def test_a_session(tmp_path: Path) -> None:
     path = tmp_path / "rollout"
     usual = {"id": "x", "cwd": "/p", "cli_version": "0.171.0", "timestamp": "2026-11-28T00:44:18Z"}
     path.write_bytes(meta(**usual, source="exec", base_instructions={"text": "x" * 100_000}) + b"\n{")
-    assert read_head(str(path), NOW) == Head("/p", "0.171.0", 1795826658.0)
+    assert read(path) == Head("/p", "0.171.0", 1795826658.0)
+    with path.open("rb") as file:
+        assert session_of(file.fileno()) == "x"
 
 
 @pytest.mark.parametrize(
@@ -53,16 +59,13 @@ def test_a_directory_that_is_none(cwd: object) -> None:
 def test_half_a_line_is_waited_for_and_another_format_is_malformed(tmp_path: Path) -> None:
     path = tmp_path / "rollout"
     path.write_bytes(meta(cwd="/p"))
-    assert read_head(str(path), NOW) is None
+    assert read(path) is None
     path.write_bytes(b'{"type": "another"}\n')
     with pytest.raises(Malformed):
-        read_head(str(path), NOW)
+        read(path)
     path.write_bytes(b"x" * (MAX_HEAD + 10))
     with pytest.raises(Malformed):
-        read_head(str(path), NOW)
-    os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(Malformed):
-        read_head(str(tmp_path / "fifo"), NOW)
+        read(path)
 
 
 @given(st.binary(max_size=200) | st.builds(lambda source: meta(source=source), st.text()))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from played_codex import CodexHome, PlayedCodex, codex_home
 from sources import Follower
 
+from coordd.agents.beats import Restored
 from coordd.agents.session import Session
+from coordd.host.process_facts import Process
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN
@@ -23,6 +26,12 @@ from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it asks /proc")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredSession(Restored):
+    process: Process | None = None
+    session_id: str | None = None
 
 
 class Scene:
@@ -158,6 +167,92 @@ async def test_one_that_is_locked_is_looked_for_until_it_is_held(scene: Scene) -
     holder.tell("open", old.path)
     await scene.becomes("old", lambda s: s.lives)
     await scene.follower.catch_up(lambda: scene.source.due is None)
+
+
+def _archived(home: CodexHome, rollout: Path) -> None:
+    (home.path / "archived_sessions").mkdir()
+    rollout.rename(home.path / "archived_sessions" / rollout.name)
+
+
+def _renamed(home: CodexHome, rollout: Path) -> None:
+    rollout.rename(home.path / "kept")
+
+
+def _removed(home: CodexHome, rollout: Path) -> None:
+    rollout.unlink()
+
+
+def _moved_with_its_folder(home: CodexHome, rollout: Path) -> None:
+    home.sessions.rename(home.path / "old")
+
+
+def _moved_with_its_home(home: CodexHome, rollout: Path) -> None:
+    home.path.rename(f"{home.path}-old")
+
+
+MOVES = [_archived, _renamed, _removed, _moved_with_its_folder, _moved_with_its_home]
+
+
+@pytest.mark.parametrize("move", MOVES)
+async def test_one_that_is_moved_while_it_is_held_goes_on(
+    scene: Scene, move: Callable[[CodexHome, Path], None]
+) -> None:
+    await scene.start()
+    one = scene.home.session("s1")
+    one.prompt()
+    await scene.becomes("s1", lambda s: s.turn and s.turn.open)
+    rollout = one.path
+    one.write_by_descriptor()
+    move(scene.home, rollout)
+    one.call()
+    found = await scene.becomes("s1", lambda s: s.turn and s.turn.calls)
+    assert found.lives and found.process == one.process
+    await scene.follower.read()
+    one.finish()
+    found = await scene.becomes("s1", lambda s: s.turn and s.turn.open is False)
+    assert found.lives
+    one.prompt()
+    await scene.becomes("s1", lambda s: s.turn and s.turn.open)
+    one.holder.kill()
+    found = await scene.becomes("s1", lambda s: not s.lives)
+    assert found.turn is not None and found.turn.open, "it was killed in its turn"
+
+
+@pytest.mark.parametrize("move", [_archived, _removed, _moved_with_its_folder])
+async def test_one_that_was_moved_is_known_after_a_restart(
+    scene: Scene, move: Callable[[CodexHome, Path], None]
+) -> None:
+    one = scene.home.session("s1")
+    one.prompt()
+    await scene.start()
+    session = scene.session("s1")
+    assert session is not None
+    again = Follower(scene.another())
+    observation = scene.follower.known["s1"]
+    again.known["s1"] = replace(
+        observation, traces=None, restored=RestoredSession(process=one.process, session_id="s1")
+    )
+    move(scene.home, one.path)
+    again.start()
+    await again.read()
+    found = again.known["s1"].session
+    assert found is not None and found.lives and found.process == one.process
+
+
+async def test_one_that_is_held_anew_elsewhere_is_read_there(scene: Scene) -> None:
+    """As when it was compressed meanwhile, and is written out again."""
+    await scene.start()
+    one = scene.home.session("s1")
+    one.prompt()
+    await scene.becomes("s1", lambda s: s.turn and s.turn.open)
+    content = one.path.read_bytes()
+    one.path.unlink()
+    one.path.write_bytes(content)
+    one.holder.tell("open", one.path)
+    scene.source.program_started()
+    one.finish()
+    found = await scene.becomes("s1", lambda s: s.turn and s.turn.open is False)
+    assert found.lives
 
 
 async def test_two_processes_in_one_session_are_two_agents(scene: Scene) -> None:

@@ -23,7 +23,7 @@ def ids(*every: SeenProgram) -> set[str]:
 def test_a_script_and_the_program_that_it_starts_are_one() -> None:
     assert ids(seen("gemini", 10), seen("gemini", 11, 10)) == {"gemini-10"}
     assert ids(seen("codex", 10), seen("codex", 11, 10)) == {"codex-11"}
-    assert ids(seen("copilot", 10), seen("copilot", 11, 10), seen("copilot", 12, 11)) == {"copilot-10"}
+    assert ids(seen("gemini", 10), seen("gemini", 11, 10), seen("gemini", 12, 11)) == {"gemini-10"}
     assert ids(seen("codex", 10), seen("codex", 11, 10), seen("codex", 12, 11)) == {"codex-12"}
 
 
