@@ -119,8 +119,7 @@ class Service:
         if self._setup.until_eof:
             at_end_of_input(self._stop.set)
         path = os.path.join(self._setup.state.path, ALERTS_SOCKET)
-        problem = address_problem(path, self._setup.platform)
-        if problem is not None:
+        if (problem := address_problem(path, self._setup.platform)) is not None:
             raise StateError(f"no control socket at {escape(path)}: {problem.replace('--socket', '--state')}")
         try:
             await self._control.start(self._setup.state.way(ALERTS_SOCKET))
@@ -195,15 +194,15 @@ class Service:
                 host=self._host,
                 home=self._setup.environ.get("HOME"),
             )
-            labels = self._delivery.actions.get(draft.rule.name, {})
-            parcels.append(self._memory.outbox.add(message, labels))
+            parcels.append(self._memory.outbox.add(message, self._delivery.actions.get(draft.rule.name, {})))
         if parcels:
             self._begin(self._send(parcels))
         elif self._worth_saving(moment):
             self._begin(self._save())
         if later < math.inf:
-            wait = max(later - moment.mono, 0.001)
-            self._timer = asyncio.get_running_loop().call_later(wait, self._changed)
+            self._timer = asyncio.get_running_loop().call_later(
+                max(later - moment.mono, 0.001), self._changed
+            )
         self._setup.supervision.changed()
 
     async def _send(self, parcels: Sequence[Parcel]) -> None:
@@ -213,8 +212,7 @@ class Service:
 
     def _worth_saving(self, moment: Moment) -> bool:
         fires = list(self._memory.engine.fires)
-        after = _SAVE_AFTER if fires == self._saved_fires else _SAVE_CHANGED
-        return moment.mono - self._saved_at > after
+        return moment.mono - self._saved_at > (_SAVE_AFTER if fires == self._saved_fires else _SAVE_CHANGED)
 
     async def _save(self) -> None:
         """Write the state; what cannot be written is a problem, and everything goes on."""
@@ -254,9 +252,8 @@ class Service:
     def _status(self) -> str:
         engine = self._memory.engine
         count = len(engine.rules)
-        rules = (
-            "the built-in rule" if self._rules.built_in else f"{count} {'rule' if count == 1 else 'rules'}"
-        )
+        counted = f"{count} {'rule' if count == 1 else 'rules'}"
+        rules = "the built-in rule" if self._rules.built_in else counted
         fires = len(engine.fires)
         daemon = "" if self._feed.connected else f"; no daemon: {self._feed.trouble}"
         problems = "".join(f"; {one}" for one in self._problems.values())
@@ -297,8 +294,7 @@ class Service:
             try:
                 await self._reload()
             except ConfigError as error:
-                words = escape(str(error))
-                log.error("the rules stay as they were: %s", words)  # noqa: TRY400  # no fault of the code
+                log.error("the rules stay as they were: %s", escape(str(error)))  # noqa: TRY400  # no fault here
                 self._problems["rules"] = f"the new rules are bad, the old ones count: {error}"
 
         self._begin(reload())
