@@ -50,7 +50,7 @@ def _add(options: tuple[PlainOption, ...], function: Decorated) -> Decorated:
             metavar=option.metavar,
             help=option.help,
             multiple=option.multiple,
-            is_flag=option.flag,
+            is_flag=option.flag or None,  # False would make the value of an option optional
             type=click.Choice(option.choices) if option.choices else click.Path() if option.path else None,
         )(function)
     return function
