@@ -313,7 +313,7 @@ def test_on_a_phone_an_agent_is_a_sheet_that_covers_the_rest(browser: Browser, f
 def test_names_are_text_in_every_script(browser: Browser, fleet: PlayedFleet) -> None:
     with opened(browser, fleet.dash.url) as page:
         for name in SCRIPTS.values():
-            shown = name.replace("\u202e", "\\u{202e}")
+            shown = name.replace("\u202e", "\\u202e")
             expect(row(page, shown)).to_have_count(1)
             row(page, shown).get_by_role("link").first.click()
             expect(page.locator("#pane h2")).to_have_text(shown)
@@ -351,7 +351,7 @@ def test_the_page_and_coordctl_say_the_same(browser: Browser, fleet: PlayedFleet
                 "heartbeat": lambda a: a["activity"],
                 "killed": lambda _: "killed",
             }
-            told = {n.replace("\u202e", "\\u{202e}"): words[a["reason"]](a) for n, a in alive.items()}
+            told = {n.replace("\u202e", "\\u202e"): words[a["reason"]](a) for n, a in alive.items()}
             return shown == {n: "active" if what in (None, "unknown") else what for n, what in told.items()}
 
         assert eventually(same)

@@ -21,7 +21,7 @@ _ARGUMENTS = [
 _AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 _RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}}
 _EXPECTED = re.compile(
-    r"Failed to load resource: (the server responded with a status of (403|404|409|503)|net::ERR_)"
+    r"Failed to load resource: (the server responded with a status of (403|404|409|502|503)|net::ERR_)"
 )
 """What Chromium writes into its console when it is refused, or when the daemon or the dashboard is down."""
 

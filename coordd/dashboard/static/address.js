@@ -1,8 +1,9 @@
 // Keep what is shown in the page's address: range, filter, sort, group, what is open. Back and forward work, and a link opened
 // fresh shows the same. Addresses are relative, so that the page may lie below any path.
 import { RANGES } from "./bands.js";
+import { ORDER } from "./words.js";
 
-const WORDS = { range: Object.keys(RANGES), sort: ["need", "name", "activity", "sign"], group: ["project", "none"] };
+const WORDS = { range: Object.keys(RANGES), sort: ["need", "name", "activity", "sign"], group: ["project", "none"], state: ORDER };
 const NAMES = ["range", "sort", "group", "find", "state", "host", "agent", "in", "task"];
 const listeners = [];
 export let at = read();
@@ -11,7 +12,7 @@ function read() {
   const found = new URLSearchParams(location.search), known = {};
   for (const name of NAMES) {
     const value = found.get(name);
-    if (value !== null && (!WORDS[name] || WORDS[name].includes(value))) known[name] = value.slice(0, 4096);
+    if (value && (!WORDS[name] || WORDS[name].includes(value))) known[name] = value.slice(0, 4096);
   }
   return known;
 }

@@ -1,5 +1,5 @@
 // Say of one agent what it does and why coordd says so, what it did, what it holds and what happened to it.
-import { ofTask } from "./address.js";
+import { go, ofAgent, ofTask } from "./address.js";
 import { bandsOf, gapsIn, picture, within } from "./bands.js";
 import * as copy from "./copy.js";
 import { ask, prepared, since, state } from "./data.js";
@@ -36,7 +36,11 @@ async function load() {
   const who = asked, query = new URLSearchParams({ agent_id: who.agent_id, ...(who.workspace === null ? {} : { workspace: who.workspace }) });
   const answer = await ask(`api/agents/?${query}`);
   if (who !== asked) return;
-  if (answer?.ok && answer.body.verdict) [full, trouble] = [prepared(answer.body), null];
+  if (answer?.ok && answer.body.verdict) {
+    [full, trouble] = [prepared(answer.body), null];
+    // a link that names no project opens the one agent of that id, with all that belongs to it
+    if (who.workspace === null && full.workspace) { go(ofAgent(full), { replace: true }); return; }
+  }
   else trouble = answer?.status === 404 && full ? null : answer?.body.error?.message ?? "The dashboard does not answer.";
   why();
 }
@@ -60,13 +64,17 @@ export function draw(agent) {
     if (parts.now.dataset.words !== words.join()) { parts.now.dataset.words = words.join(); parts.now.replaceChildren(icon(ICONS[seen.state]), el("b", {}, words[0]), ` ${words[1]}`); }
     facts(seen);
   } else text(parts.now, trouble ? plain(trouble) : "…");
-  const entry = seen && entryOf(seen), next = state.old || !seen ? "" : entry?.command ?? (seen.gone ? "" : `coordctl why ${shell(seen.agent_id)}`);
+  const nobody = !seen && trouble !== null;
+  const entry = seen && entryOf(seen), next = state.old || !seen ? "" : entry?.command ?? (seen.gone ? "" : `coordctl why ${seen.agent_id.startsWith("-") ? "-- " : ""}${shell(seen.agent_id)}`);
   copy.fill(parts.command, next, next ? plain(next) : "");
   timeline(agent ?? asked);
   holds(agent ?? asked);
   const happened = events.of(asked);
   const ids = happened.map((e) => e.timestamp + e.kind).join();
   if (parts.happened.dataset.ids !== ids) { parts.happened.dataset.ids = ids; parts.happened.replaceChildren(...(happened.length ? happened.map(events.row) : [el("li", { class: "muted" }, "Nothing in the events that are loaded.")])); }
+  // of one that is not known there is nothing to tell, but for what is still in the events
+  const sections = [...parts.now.parentElement.querySelectorAll("section")];
+  sections.forEach((section, i) => { section.hidden = nobody && (i < sections.length - 1 || !happened.length); });
 }
 
 const shell = (id) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(id) ? id : `'${id.replaceAll("'", "'\\''")}'`);

@@ -5,12 +5,13 @@ export function make() {
   const code = el("code"), button = el("button", { type: "button", class: "copy" }, "Copy");
   const node = el("span", { class: "command" }, code, button);
   button.addEventListener("click", async () => {
+    let done = "Copied";
     try { await navigator.clipboard.writeText(node.raw); } catch {
       // without a secure context there is no clipboard: select it, and the user's own keys copy
       getSelection().selectAllChildren(code);
-      return;
+      done = "Selected";
     }
-    text(button, "Copied");
+    text(button, done);
     setTimeout(() => text(button, "Copy"), 1500);
   });
   return Object.assign(node, { raw: "", code, button });

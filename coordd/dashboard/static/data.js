@@ -9,7 +9,7 @@ const MOST_EARLY = 20000; // records that wait for the list of agents
 
 export const state = {
   status: null, statusAt: null, agents: new Map(), agentsKnown: false, tasks: null, unknownTasks: [], tasksAt: null,
-  events: [], eventsKnown: false, link: null, live: false, lostAt: null, old: false, series: null, charts: false, range: "6h", chosen: false, seriesError: null,
+  events: [], eventsKnown: false, link: null, live: false, lostAt: null, refused: null, old: false, series: null, charts: false, range: "6h", chosen: false, seriesError: null,
 };
 const listeners = new Map();
 let base = Date.now() - performance.now();
@@ -33,10 +33,20 @@ function tell(...topics) {
 // Ask the API; return body and status, or null without an answer.
 export async function ask(path) {
   try {
-    const answer = await fetch(path, { signal: AbortSignal.timeout(20000) });
-    if (answer.status === 401) { location.assign("login"); return null; }
-    return { ok: answer.ok, status: answer.status, body: await answer.json() };
-  } catch { return null; }
+    // the API sends nobody elsewhere: who does is a proxy, and wants a login
+    const answer = await fetch(path, { signal: AbortSignal.timeout(20000), redirect: "manual" });
+    if (answer.type === "opaqueredirect") return refused("it wants a login. Load this page again.");
+    const json = answer.headers.get("content-type")?.startsWith("application/json");
+    if (answer.status === 401 && json) { location.assign("login"); return null; }
+    if (!json) return refused(`${answer.status}.${answer.status < 500 ? " Load this page again." : ""}`);
+    state.refused = null;
+    return { ok: answer.ok, status: answer.status, body: (await answer.json()) ?? {} };
+  } catch { return refused(null); }
+}
+
+function refused(words) {
+  state.refused = words;
+  return null;
 }
 
 function takeStatus(status, age = 0) {
@@ -89,7 +99,7 @@ function takeEvents(records) {
 
 // Load everything: at the start, and whenever something may have been missed. What is there first is shown first.
 async function loadAll() {
-  pending ??= Promise.all([loadStatus(), loadAgents(), loadEvents(), loadTasks()]).then(() => { pending = null; loadSeries(); });
+  pending ??= Promise.all([loadStatus(), loadAgents(), loadEvents(), loadTasks()]).finally(() => { pending = null; loadSeries(); });
   return pending;
 }
 

@@ -45,9 +45,15 @@ export function duration(seconds) {
 
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
-// Escape control and format characters: an id must not reverse the line.
+const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+function escaped(c) {
+  const code = c.codePointAt(0), hex = (digits) => code.toString(16).padStart(digits, "0");
+  return SHORT[c] ?? (code < 0x100 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`);
+}
+
+// Escape what is not printable: an id must not reverse the line. It is written as coordctl writes it, which takes it so.
 export function plain(value) {
-  return String(value ?? DASH).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+  return String(value ?? DASH).replace(/[\p{C}\p{Z}]/gu, (c) => (c === " " ? c : escaped(c)));
 }
 
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });

@@ -26,7 +26,8 @@ export class Rows {
   }
 
   draw() {
-    const begin = -this.parent.getBoundingClientRect().top;
+    // out of sight, its nearest screenful stays: who comes by keys, or reads aloud, must not find an empty list
+    const total = this.tops[this.items.length], begin = Math.max(0, Math.min(-this.parent.getBoundingClientRect().top, total - innerHeight));
     let i = this.index(begin - MORE), before = null;
     const end = begin + innerHeight + MORE, focused = document.activeElement, kept = new Set();
     const inside = focused && this.parent.contains(focused);

@@ -1,6 +1,6 @@
 // Show the tasks: what went wrong first, then what is held, then what is available; and say which task an agent is at.
 import { ofAgent, ofTask } from "./address.js";
-import { key, moment, on, since, state, waiting } from "./data.js";
+import { key, moment, now, on, since, state, waiting } from "./data.js";
 import { byId, chips, el, icon, text } from "./dom.js";
 import { age, ago, count, DASH, plain } from "./format.js";
 import { lastPart, nameOf } from "./words.js";
@@ -86,7 +86,7 @@ export function detail(task) {
   return [
     el("p", { class: "state", "data-state": task.state }, icon(ICONS[task.state] ?? "unknown"), el("b", {}, task.state), " ", task.description ? plain(task.description) : ""),
     el("dl", {}, ...line("Holder", holder(task)), ...line("Claimed", when(task.claimed_at)),
-      ...line("Expires", task.expires_at ? (moment(task.expires_at) > Date.now() ? `in ${age(-since(moment(task.expires_at)))}` : when(task.expires_at)) : DASH),
+      ...line("Expires", task.expires_at ? (moment(task.expires_at) > now() ? `in ${age(-since(moment(task.expires_at)))}` : when(task.expires_at)) : DASH),
       ...line("Progress", progress(task) || DASH), ...line("Told", when(task.progress_at)), ...line("Project", task.workspace ? plain(task.workspace) : "Redis alone"), ...line("Seen through", plain(task.sources.join(", ")))),
   ];
 }

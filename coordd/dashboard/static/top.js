@@ -82,7 +82,8 @@ function banner(down) {
   let what = "", more = "";
   if (!state.live && state.lostAt !== null) {
     what = "The connection to the dashboard is lost.";
-    more = `For ${age(since(state.lostAt))}, and tried again. Everything below is from then.`;
+    const why = state.refused ? ` Something between this page and the dashboard answers: ${state.refused}` : "";
+    more = `For ${age(since(state.lostAt))}, and tried again.${why} Everything below is from then.`;
   } else if (down) {
     const { kind, message, since: from, snapshot_at: seenAt } = state.link;
     what = kind === "daemon-down" ? "coordd is not running." : `coordd does not answer: ${plain(message.split("\n")[0])}`;
@@ -119,7 +120,7 @@ export function start() {
   const host = byId("host");
   let charts = null;
   const show = () => {
-    if (at.range) setRange(at.range);
+    if (at.range || state.chosen) setRange(at.range);
     host.open = at.host === "open";
     showCharts(host.open);
     if (host.open) charts ??= import("./host.js").then((made) => made.start());
