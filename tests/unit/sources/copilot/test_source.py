@@ -17,6 +17,7 @@ from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN
 from coordd.sources.copilot import sessions as sessions_module
 from coordd.sources.copilot.source import CopilotSource
+from coordd.sources.sessions import keyed
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place
@@ -243,7 +244,7 @@ async def test_sessions_of_other_projects_are_not_shown(scene: Scene) -> None:
 
 
 async def test_more_sessions_than_are_read_are_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(keyed, "MAX_SESSIONS", 2)
     for name in ("s1", "s2", "s3"):
         scene.home.session(name)
     scene.follower.start()
@@ -263,7 +264,7 @@ async def test_more_folders_than_are_looked_into_are_said(
 
 
 async def test_the_ones_that_ended_first_give_way(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_ENDED", 2)
+    monkeypatch.setattr(keyed, "MAX_ENDED", 2)
     played = [scene.home.session(f"s{n}") for n in range(4)]
     await scene.start()
     for one in played:
