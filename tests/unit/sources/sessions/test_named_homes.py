@@ -18,10 +18,15 @@ from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.codex.finder import CodexFinder
+from coordd.sources.copilot.finder import CopilotFinder
 from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.watch import Watch
 
-KINDS = [(ClaudeCodeFinder, "claude", "CLAUDE_CONFIG_DIR"), (CodexFinder, "codex", "CODEX_HOME")]
+KINDS = [
+    (ClaudeCodeFinder, "claude", "CLAUDE_CONFIG_DIR"),
+    (CodexFinder, "codex", "CODEX_HOME"),
+    (CopilotFinder, "copilot", "COPILOT_HOME"),
+]
 
 
 @pytest.fixture
