@@ -201,7 +201,7 @@ def test_what_a_command_leaves_behind_says_whose_it_is(watch: WatchedCopilot) ->
     def leave(name: str) -> dict[str, object]:
         return bash(f"setsid sh -c 'echo $$ >{name}; exec sleep 1000' >/dev/null 2>&1 &")
 
-    sent = {"description": "look", "prompt": "SUBLEAVE", "agent_type": "general-purpose", "name": "looks"}
+    sent = {"description": "look", "prompt": "SUBLEFT", "agent_type": "general-purpose", "name": "looks"}
     watch.copilot.model.answers(
         "LEAVE",
         {"calls": [["task", {**sent, "mode": "sync"}]]},
@@ -209,7 +209,7 @@ def test_what_a_command_leaves_behind_says_whose_it_is(watch: WatchedCopilot) ->
         leave("own"),
         {"text": "Up."},
     )
-    watch.copilot.model.answers("SUBLEAVE", leave("subagents"), {"text": "Up as well."})
+    watch.copilot.model.answers("SUBLEFT", leave("subagents"), {"text": "Up as well."})
     running = watch.copilot.printing(project, "LEAVE", "--allow-all")
     agent = watch.of_session(project)
     pids = {}
