@@ -9,6 +9,11 @@ its top level::
     ├── InstanceRunning       another coordd owns this metrics directory                       exit 1
     ├── StartError            a lock, socket or directory cannot be had                        exit 1
     ├── InstallError          a service cannot be installed or removed                         exit 1
+    ├── AlertsRunning         another coordd-alert has this state directory (alerts.lock)      exit 1
+    ├── StateError            a state directory that cannot be had or trusted (alerts.lock)    exit 1
+    ├── BadOptions            a command line of coordd-alert that means nothing (alerts.main)  exit 2
+    ├── AlertsDown            no coordd-alert answers (cli.alerts)                             exit 3
+    ├── NotTold               a trial of a rule failed (cli.alerts)                            exit 1
     ├── BadUsage              a command line that is invalid after parsing (cli.common)        exit 2
     ├── WrongUsage            a command line of coordd that means nothing (commands.app)       exit 2
     ├── NoSuchAgent           no single agent is meant by what was typed (cli.find_agent)      exit 1
@@ -58,6 +63,14 @@ HomeUnreadable  sources.sessions.home_calls   a home that the status reports as 
 Unusable        sources.redis.requests        the part of Redis that the status reports as unreadable
 NotPermitted    sources.redis.tracking        polling in place of announced changes, and a line in the log
 BadRequest      dashboard.answers             an HTTP answer with status 400
+ActionFailed    alerts.actions.base           how a message went, in coordctl alerts and the log
+CannotStart     alerts.actions.child          an ActionFailed
+TooMuch         alerts.actions.replies        an ActionFailed
+ProxyRefuses    alerts.actions.replies        an ActionFailed
+ProxyUnknown    alerts.actions.proxies        an ActionFailed
+BadSecret       alerts.actions.secrets        a ConfigError, without the secret
+BadTemplate     alerts.actions.template       a ConfigError
+Late            alerts.thread                 a daemon that is not reached, or a state that is not written
 ==============  ============================  =============================================================
 
 This module knows nothing of the rest of coordd; the service and its clients raise from it.

@@ -147,7 +147,8 @@ class AccountLimit:
 class AgentSample:
     """One line of ``agent_DATE.jsonl``. The key of an agent is (workspace, agent_id).
 
-    ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent.
+    ``project`` is the main work tree of the workspace. ``activity`` is that of an active agent;
+    of one that is quiet only that it was ``waiting`` when its last hook ran.
     ``background`` is the number of open background shells and subagents. ``proc_start`` tells the process
     from a later one with the same pid, and ``ended_at`` is when it ended. ``user`` is the name of the user
     whose process it is, where nothing is known of the agent but its process. ``processes``,
@@ -235,7 +236,7 @@ class AgentInFull(AgentView):
     """An agent at the moment of asking, with why it has its status and what it holds.
 
     ``verdict_rows`` and ``activity_rows`` are the rows of both tables, each with the value, the age and the
-    threshold that it looked at, and what would change it; those of the activity for an active agent alone.
+    threshold that it looked at, and what would change it; those of the activity for an agent that has one.
     ``tasks`` and ``claims`` are None where they are unknown.
     """
 

@@ -48,8 +48,8 @@ class NeedRow:
 TABLE: tuple[NeedRow, ...] = (
     NeedRow(
         "waiting",
-        "it waits for a human, for 3 s: many prompts answer themselves",
-        lambda one: one.status == "active" and one.activity == "waiting",
+        "it waits for a human, for 3 s: many prompts answer themselves; also while it is quiet",
+        lambda one: (one.status == "active" or one.reason == "quiet") and one.activity == "waiting",
         3.0,
         lambda _: math.inf,
     ),

@@ -75,6 +75,35 @@ def without_yielding(observations: Sequence[Observation]) -> Sequence[Observatio
     return [one for one in observations if not yields(one) or process_of(one) not in told]
 
 
+def without_strangers(observations: Sequence[Observation]) -> Sequence[Observation]:
+    """Return the observations of one agent without what a project tells of a session that works elsewhere.
+
+    Whoever may write to a project can name any session's id there. Where the session's own files are read,
+    and say where it works, hooks and traces in other projects are of its agent, for it may have begun there,
+    and say nothing of it.
+    """
+    if len(observations) == 1 or not any(map(_names_a_session, observations)):  # each beat comes by here
+        return observations
+    homes: set[str | None] = set()
+    processes: set[Process | None] = set()
+    for one in observations:
+        if one.session is not None and not one.session.process_only and not one.dormant:
+            homes |= {one.workspace, one.session.project}
+            processes.add(process_of(one))
+    if not homes or NO_WORKSPACE in homes:
+        return observations
+    return [
+        one
+        for one in observations
+        if not _names_a_session(one) or one.workspace in homes or process_of(one) in processes - {None}
+    ]
+
+
+def _names_a_session(one: Observation) -> bool:
+    """Return whether a project's traces are of a session for no other reason than that they name its id."""
+    return one.session is None and one.hooks is not None and one.workspace != NO_WORKSPACE
+
+
 def process_of(one: Observation) -> Process | None:
     """Return the process that an observation names."""
     return one.process.process if one.process else None
@@ -109,9 +138,10 @@ def agents_among(observations: Collection[Observation]) -> dict[AgentKey, tuple[
     for linked in _linked(observations):
         group = sorted(linked, key=lambda one: order[one.place])
         # hooks know a session by its present id, and write where it began: others know better
-        known = [one for one in group if one.session or _chooses_id(one)] or group
-        agent_id = next((one.agent_id for one in group if _chooses_id(one)), known[0].agent_id)
-        placed = [one.workspace for one in (*known, *group) if one.workspace != NO_WORKSPACE]
+        counted = without_strangers(group)
+        known = [one for one in counted if one.session or _chooses_id(one)] or counted
+        agent_id = next((one.agent_id for one in counted if _chooses_id(one)), known[0].agent_id)
+        placed = [one.workspace for one in (*known, *counted) if one.workspace != NO_WORKSPACE]
         home = placed[0] if placed else NO_WORKSPACE
         agents = homes if home != NO_WORKSPACE else homeless
         agents.setdefault(AgentKey(home, agent_id), []).extend(group)

@@ -14,7 +14,7 @@ from functools import reduce
 
 from coordd.agents.doing import NOTHING, Doing
 from coordd.agents.hooks import Hooks
-from coordd.agents.identity import yields
+from coordd.agents.identity import without_strangers, yields
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Evidence, Verdict, judge
 from coordd.agents.observation import Observation
@@ -74,7 +74,7 @@ class Agent:
     @property
     def hooks(self) -> Hooks | None:
         """What hooks of its session told last, None where none do."""
-        one = hooked_among(self.observations)
+        one = hooked_among(without_strangers(self.observations))
         return one.hooks if one is not None else None
 
     @property
@@ -126,16 +126,17 @@ def join(key: AgentKey, observations: Sequence[Observation], evidence: Evidence)
         (one,) = observations
         run, wall, mono = one.run_since, one.beat_wall, one.beat_mono
         return Agent(key, (one,), judge(evidence), "appeared", one.traces, wall, mono, run)
-    freshest = max(observations, key=_freshness)
+    counted = without_strangers(observations)
+    freshest = max(counted, key=_freshness)
     return Agent(
         key=key,
         observations=tuple(observations),
         verdict=judge(evidence),
         cause="appeared",
-        traces=_joint_traces(observations),
+        traces=_joint_traces(counted),
         beat_wall=freshest.beat_wall,
         beat_mono=freshest.beat_mono,
-        run_since=_joint_run(freshest, observations, evidence.timeout),
+        run_since=_joint_run(freshest, counted, evidence.timeout),
     )
 
 
@@ -192,7 +193,7 @@ def _is_progress(before: Agent, after: Agent) -> bool:
     """Return whether a beat is but a hook of a turn that goes on: those come by the second."""
     if after.hooks is None or before.verdict != after.verdict or before.active_tasks != after.active_tasks:
         return False
-    freshest = max(after.observations, key=_freshness)
+    freshest = max(without_strangers(after.observations), key=_freshness)
     return freshest.hooks is not None and freshest.hooks.told
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from coordd.agents.activity import ActivityEvidence, judge_activity, next_change
 from coordd.agents.declared import declared_activity
-from coordd.agents.doing import NOTHING, Doing
-from coordd.agents.identity import without_yielding
+from coordd.agents.doing import NOTHING, Doing, may_do, shown_activity
+from coordd.agents.identity import without_strangers, without_yielding
 from coordd.agents.join import Agent
-from coordd.agents.key import AgentKey
+from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.liveness import Evidence, Verdict, combine, judge
 from coordd.agents.observation import Observation
 from coordd.agents.session import DeclaredActivity
@@ -73,7 +73,7 @@ class Judging:
 
     def evidence_of(self, observations: Iterable[Observation], horizon: float) -> Evidence:
         """Return what a verdict at this moment depends on, from all sources together."""
-        every = without_yielding(list(observations))
+        every = without_yielding(without_strangers(list(observations)))
         alone = len(every) == 1
         return combine([self._evidence(one, horizon, alone=alone) for one in every])
 
@@ -84,6 +84,7 @@ class Judging:
 
         While the source of its session cannot be read, no time passes for that.
         """
+        observations = without_strangers(observations)
         one, hooked = session_among(observations), hooked_among(observations)
         observed, progress = 0.0, None
         if one is not None and (state := self._sources.get(one.source)) is not None:
@@ -101,7 +102,11 @@ class Judging:
             observed = 0.0 if state is None else state.clock.seen(horizon)
             return hooked_evidence(hooked, observed, held, limits, declared=declared)
         evidence = activity_evidence(one, observed, held, limits, declared=declared, call_progress=progress)
-        if hooked is None or hooked.hooks is None or not asks(one.session if one else None, hooked.hooks):
+        session = one.session if one else None
+        if session is not None and session.declared is not None:
+            # it says itself that it waits; what stands in its project, others may have written
+            hooked = hooked_among([other for other in observations if other.workspace == NO_WORKSPACE])
+        if hooked is None or hooked.hooks is None or not asks(session, hooked.hooks):
             return evidence
         phrase = evidence.waiting_for or hooked.hooks.waiting_for
         return replace(evidence, hook_asks=True, waiting_for=phrase)
@@ -130,15 +135,19 @@ class Judging:
             horizon: the monotonic time up to which agents may be judged.
             wall: now, in epoch seconds; None: a beginning that its traces do not tell stays unknown.
         """
-        if verdict.status != "active":
+        if not may_do(verdict):
             return NOTHING
         if agent.traces is None:
             # not read since the restart: what the records say stands
+            if verdict.status != "active":
+                return before if shown_activity(verdict, before.activity) else NOTHING
             return before if before.activity is not None else Doing("unknown", wall, horizon)
         evidence = self.activity_of(agent.key, agent.observations, horizon)
         one = session_among(agent.observations)
         session = one.session if one else None
-        activity = judge_activity(evidence).activity
+        activity = shown_activity(verdict, judge_activity(evidence).activity)
+        if activity is None:
+            return NOTHING
         return doing_now(activity, before, session, wall, horizon, hooks=agent.hooks)
 
     def tree_of(self, agent: Agent) -> TreeUse | None:
@@ -190,7 +199,7 @@ class Judging:
         bring back an agent that is forgotten.
         """
         every = []
-        for one in without_yielding(list(observations)):
+        for one in without_yielding(without_strangers(list(observations))):
             evidence = self._evidence(one, horizon)
             hidden = one.traces is not None and one.traces.hidden is not None
             if one.dormant or (one.beat_at is None and not hidden):

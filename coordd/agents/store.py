@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Final
 
 from coordd.agents.activity import judge_activity
+from coordd.agents.doing import may_do, shown_activity
 from coordd.agents.join import Agent
 from coordd.agents.judging import Judging, Limits
 from coordd.agents.key import NO_WORKSPACE, AgentKey
@@ -333,15 +334,16 @@ class AgentStore:
         self._in_doubt.discard(agent.key)
         verdict = judge(evidence)
         activity = self._roster.activity(agent.key)
-        if verdict.status != "active":
+        if not may_do(verdict):
             activity = None
         elif agent.traces is None:
             # not read since the restart: what the records say stands
-            activity = agent.doing.activity or "unknown"
+            activity = shown_activity(verdict, agent.doing.activity or "unknown")
         elif not beaten or activity is None:
             work = self.judging.activity_of(agent.key, agent.observations, horizon)
-            activity = judge_activity(work).activity
-            if (change := self.judging.next_change(agent.observations, work)) is not None:
+            activity = shown_activity(verdict, judge_activity(work).activity)
+            change = self.judging.next_change(agent.observations, work) if activity is not None else None
+            if change is not None:
                 self._deadlines.put(agent.key, mono + max(_LEAST, change))
         if self._roster.enter(agent.key, verdict.status, activity):
             self.version += 1

@@ -18,10 +18,10 @@ from coordd.model import Activity, Reason, Status
 class Subject:
     """One agent of the roster at this moment.
 
-    ``activity`` is that of an active agent, ``activity_since`` when it began, and ``held_for`` how long ago
-    coordd noticed it. ``waiting_for`` is a known phrase, ``tool`` the name of the open call, ``refusal`` why
-    its provider refuses it, ``held`` the tasks that it holds, in words. ``turn_over_for`` is how long its
-    turn has been over, None while it is in one.
+    ``activity`` is that of an active agent, or that a quiet one was waiting; ``activity_since`` when it
+    began, and ``held_for`` how long ago coordd noticed it. ``waiting_for`` is a known phrase, ``tool`` the
+    name of the open call, ``refusal`` why its provider refuses it, ``held`` the tasks that it holds, in
+    words. ``turn_over_for`` is how long its turn has been over, None while it is in one.
 
     ``inactive_since`` is when it went inactive, and ``inactive_for`` how long ago that is; None while it is
     not inactive. ``alive_since`` is when its present or last life began: the start of its process or session,

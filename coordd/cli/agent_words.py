@@ -2,7 +2,7 @@
 
 | state | is |
 |---|---|
-| waiting, stalled, blocked, working, idle | the activity of an active agent |
+| waiting, stalled, blocked, working, idle | the activity of an active agent; a quiet one may be waiting |
 | active | an active agent of which nothing tells what it does |
 | killed, silent, ended | the reason why an agent is inactive |
 | unknown | an agent of which nobody can say whether it lives |
@@ -82,7 +82,7 @@ def state_of(agent: Agent) -> str:
             if isinstance(activity, str) and activity in STYLE and activity != "unknown"
             else "active"
         )
-    return "unknown"
+    return "waiting" if activity == "waiting" and reason == "quiet" else "unknown"
 
 
 def rank_of(agent: Agent) -> int:

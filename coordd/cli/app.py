@@ -38,6 +38,7 @@ _COMMANDS = {
     "tail": "coordd.cli.tail",
     "records": "coordd.cli.records",
     "check": "coordd.cli.check",
+    "alerts": "coordd.cli.alerts",
     "hooks": "coordd.cli.hooks.command",
     "doctor": "coordd.cli.doctor.command",
     "ping": "coordd.cli.ping",

@@ -32,6 +32,15 @@ HOLD_WAITING = 3.0
 GONE = ("killed", "silent", "inactive", "ended")
 
 
+_PREDICATES = {
+    "killed": "was killed",
+    "silent": "has fallen silent",
+    "ended": "has ended",
+    "gone": "has left the list",
+}
+"""What became of an agent, as a sentence about it goes on."""
+
+
 class Outcome(NamedTuple):
     """How the waiting ended; ``words`` say what the agent does: ``waiting: permission prompt``."""
 
@@ -43,8 +52,8 @@ class AwaitedState:
     """Follow one agent until it is in one of the states ``until``."""
 
     def __init__(self, until: Collection[str]) -> None:
-        self.words = "not seen yet"
-        """What the agent does, as it was seen last."""
+        self.words = ""
+        """What the agent does, as it was seen last: ``waiting: permission prompt``; empty before it was."""
         self._until = until
         self._state: str | None = None
         self._counts_at = 0.0
@@ -53,10 +62,10 @@ class AwaitedState:
         """Note what the daemon says of the agent now; None: it is not listed."""
         state = None if agent is None else state_of(agent)
         if agent is None:
-            self._state, self.words, self._counts_at = "gone", "gone from the list", mono
+            self._state, self.words, self._counts_at = "gone", "gone", mono
             return
         more = doing(agent, later=None)
-        self.words = f"{state}: {more}" if more and state == "waiting" else str(state)
+        self.words = f"{state}: {more}" if more and state in ("waiting", "unknown") else str(state)
         if state != self._state:
             self._state = state
             self._counts_at = mono + max(0.0, _hold(state) - _held(agent))
@@ -68,6 +77,19 @@ class AwaitedState:
         if self._state in self._until:
             return Outcome("reached", self.words)
         return Outcome("over", self.words) if self._state in (*GONE, "gone") else None
+
+    def predicate(self, mono: float) -> str:
+        """Return what the agent does by now, as a sentence about it goes on: ``is idle``, ``was killed``."""
+        state, _, more = self.words.partition(": ")
+        words = _PREDICATES.get(str(self._state)) or f"is {state}" + (f" ({more})" if more else "")
+        if self._state in self._until and mono < self._counts_at:
+            words += f", for less than {_hold(self._state):.0f} s"
+        return words
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody can say now what the agent does."""
+        return self._state == "unknown"
 
     def due(self, mono: float) -> float | None:
         """Return the seconds until the present state counts; None where it does, or none is known."""

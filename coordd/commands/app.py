@@ -174,6 +174,25 @@ def check_config(sources: ConfigSources) -> None:
             click.echo(f"[{section}]")
         said = f"{key} = {escape(value)}" if value is not None else f"# {key} is not set"
         click.echo(f"{said:<48}  # {escape(origin)}")
+    _check_alerts(sources)
+
+
+def _check_alerts(sources: ConfigSources) -> None:
+    """Have coordd-alert check its rules, where there are any; end as it does where they are bad."""
+    import subprocess
+
+    from coordd.config.file import alerts_file
+
+    path = alerts_file(sources)
+    if path is None:
+        return
+    command = [sys.executable, "-m", "coordd.alerts.main", "check", "--config", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    for line in done.stdout.splitlines():
+        click.echo(f"# {line}")
+    if done.returncode not in (0, 1):  # 1: sound, and an action cannot work on this machine
+        click.echo(done.stderr, err=True, nl=False)
+        sys.exit(done.returncode)
 
 
 @app.command(

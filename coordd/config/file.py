@@ -16,6 +16,7 @@ from coordd.config.build import Config, build_config
 from coordd.config.layout import Layout
 from coordd.config.project import MAX_BYTES as MAX_OF_PROJECT
 from coordd.config.project import clipped
+from coordd.config.sources import ALERTS, parse_toml
 from coordd.errors import ConfigError
 from coordd.protocol.paths import project_paths, user_paths
 from coordd.util.fields import Malformed
@@ -72,6 +73,18 @@ class ConfigSources:
             troubles=[*unreadable, *troubles],
             unreadable=unreadable,
         )
+
+
+def alerts_file(sources: ConfigSources) -> str | None:
+    """Return the owner's file if it has rules of coordd-alert, which are that program's to check; else None.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    in_project = sources.layout.root is not None and sources.config_file is None
+    path = user_paths(sources.environ, sys.platform)["config_file"] if in_project else sources.path
+    text = _read(path, required=False)
+    return path if text is not None and ALERTS in parse_toml(text, path) else None
 
 
 def _read_of_project(root: str, troubles: list[str]) -> str | None:

@@ -17,6 +17,8 @@ from coordd.errors import ConfigError
 _DASHBOARD = "COORDD_DASHBOARD_"  # the dashboard is another program
 PROJECTS = "project"
 """The tables of an owner's file that count for one project each."""
+ALERTS = "alert"
+"""The tables of an owner's file that are coordd-alert's: `coordd-alert check` says what is wrong in them."""
 _PATH = path()
 _SHOWN = 20  # entries of a list
 _SHOWN_BITS = 256
@@ -52,6 +54,7 @@ def from_file(text: str, name: str, around: Surroundings) -> OwnerFile:
         ConfigError: it is not TOML, or has an unknown section or key.
     """
     tables = parse_toml(text, name)
+    tables.pop(ALERTS, None)
     projects: dict[str, Mapping[str, Given]] = {}
     theirs = tables.pop(PROJECTS, {})
     if not isinstance(theirs, dict):

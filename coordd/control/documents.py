@@ -219,7 +219,7 @@ class Documents:
         key, traces, row = shown.agent.key, shown.agent.traces, deciding_row(shown.evidence)
         fields = self._fields(shown, now)
         activity_row, activity_rows = None, []
-        if shown.verdict.status == "active":
+        if shown.verdict.status == "active" or shown.doing.activity is not None:
             horizon = self._store.horizon(now.mono)
             work = self._store.judging.activity_of(key, shown.agent.observations, horizon)
             deciding = deciding_activity_row(work)

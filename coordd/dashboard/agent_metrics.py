@@ -94,9 +94,9 @@ def read_agents(raw: bytes, totals: TokenTotals) -> AgentNumbers:
         if one.status == "active":
             kind = kind_of(one.kind)
             kinds[kind] = kinds.get(kind, 0) + 1
-            since = epoch_of(one.activity_since)
-            if one.activity == "waiting" and since is not None and now is not None:
-                waited.append(max(now - since, 0.0))
+        since = epoch_of(one.activity_since)
+        if one.status != "inactive" and one.activity == "waiting" and since is not None and now is not None:
+            waited.append(max(now - since, 0.0))
     return AgentNumbers(kinds, tuple(waited), {kind: tuple(sums) for kind, sums in totals.totals.items()})
 
 

@@ -110,6 +110,17 @@ def system_paths(platform: str) -> dict[str, str]:
     }
 
 
+ALERTS_SOCKET = "alerts.sock"
+"""The control socket of coordd-alert, in its state directory."""
+
+
+def alerts_directory(layout: str | None, environ: Mapping[str, str], platform: str) -> str:
+    """Return the state directory of coordd-alert: the system's own, or the user's for every other layout."""
+    if layout == "system":
+        return f"{'/usr/local' if platform == 'darwin' else ''}/var/lib/coordd-alert"
+    return os.path.join(os.path.dirname(user_paths(environ, platform)["snapshot"]), "alerts")
+
+
 def workspace_above(directory: str) -> str | None:
     """Return the nearest of a directory and its parents with ``.claude/coordination`` or traces of a coordd.
 

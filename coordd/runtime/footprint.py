@@ -17,18 +17,18 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from types import ModuleType
 
+from coordd.util.asyncio_without_ssl import import_asyncio_without_ssl
+
+__all__ = [
+    "Growth",
+    "give_back_memory",
+    "import_apscheduler",
+    "import_asyncio_without_ssl",
+    "import_redis_without_ssl",
+    "share_one_heap",
+]
+
 _M_ARENA_MAX = -8  # of glibc's malloc.h
-
-
-def import_asyncio_without_ssl() -> None:
-    """Import asyncio as if there were no ssl module; ``import ssl`` works again afterwards."""
-    if "asyncio" in sys.modules or "ssl" in sys.modules:
-        return
-    sys.modules["ssl"] = None  # type: ignore[assignment]  # how import is told that a module does not exist
-    try:
-        import asyncio  # noqa: F401
-    finally:
-        del sys.modules["ssl"]
 
 
 def import_redis_without_ssl() -> None:

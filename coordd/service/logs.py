@@ -12,47 +12,18 @@ that sd-daemon(3) defines, and no time of their own.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Mapping
 
-from coordd.util.local_times import local_stamp
 from coordd.util.log_limit import Limited
-from coordd.util.text import escape
-
-_PRIORITIES = {"CRITICAL": "<2>", "ERROR": "<3>", "WARNING": "<4>", "INFO": "<6>", "DEBUG": "<7>"}
-
-
-class _Lines(logging.Formatter):
-    def __init__(self, *, journal: bool) -> None:
-        super().__init__()
-        self._journal = journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        lines = [escape(record.getMessage())]
-        if record.exc_info:
-            lines += [escape(line) for line in self.formatException(record.exc_info).split("\n")]
-        if self._journal:
-            head = _PRIORITIES.get(record.levelname, "<6>")
-            return "\n".join(head + line for line in lines)
-        head = f"{local_stamp(record.created)} {record.levelname.lower():8} "
-        return "\n".join([head + lines[0], *(" " * len(head) + line for line in lines[1:])])
-
-
-def to_journal(environ: Mapping[str, str], descriptor: int = 2) -> bool:
-    """Return whether output to the descriptor goes to the journal."""
-    try:
-        state = os.fstat(descriptor)
-    except OSError:
-        return False
-    return environ.get("JOURNAL_STREAM") == f"{state.st_dev}:{state.st_ino}"
+from coordd.util.log_lines import PRIORITIES, LogLines, to_journal
 
 
 def for_journal(text: str, environ: Mapping[str, str]) -> str:
     """Return a program's last lines, with the priority of errors where they go to the journal."""
     if not to_journal(environ):
         return text
-    return "\n".join([_PRIORITIES["ERROR"] + line for line in text.splitlines()])
+    return "\n".join([PRIORITIES["ERROR"] + line for line in text.splitlines()])
 
 
 def set_up(
@@ -73,12 +44,12 @@ def set_up(
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Lines(journal=to_journal(environ)))
+        handler.setFormatter(LogLines(journal=to_journal(environ)))
     else:
         from coordd.service.log_file import LogFile
 
         handler = LogFile(file, mode=mode, root=root)
-        handler.setFormatter(_Lines(journal=False))
+        handler.setFormatter(LogLines(journal=False))
         logging.raiseExceptions = False  # on a full disk there is nowhere to report it
     logging.getLogger().handlers[:] = [Limited(handler)]
     set_level(level)

@@ -2,7 +2,8 @@
 
 A kind is the logger, the level and the message before its values are filled in, so a client that changes an
 id with each request makes no new kind. :data:`MOST` lines of each kind are shown within :data:`WINDOW`
-seconds, tracebacks included; at the end of the window one line says how many more there were. At most
+seconds, tracebacks included; at the end of the window one line says how many more there were, and what the
+last of them said: the message without its values (``agent %s``) is for no reader. At most
 :data:`KINDS` kinds are counted separately; all others of the same level are counted as one.
 """
 
@@ -19,7 +20,7 @@ MOST = 10
 WINDOW = 60.0
 KINDS = 200
 _SHOWN = 120
-"""Characters of a message that are repeated in the line that reports the count."""
+"""Characters of the last message that are repeated in the line that reports the count."""
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +28,31 @@ Kind = tuple[str, int, str]
 
 
 class _Window:
-    """How often one kind of line was logged since ``begun`` (monotonic seconds)."""
+    """How often one kind of line was logged since ``begun`` (monotonic seconds), and the last not shown."""
 
-    __slots__ = ("begun", "hidden", "shown")
+    __slots__ = ("begun", "hidden", "last", "shown")
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
         self.shown = 0
         self.hidden = 0
+        self.last: tuple[object, Any] = (
+            "",
+            None,
+        )  # what the record itself holds more is a traceback's frames
+
+    def hide(self, record: logging.LogRecord) -> None:
+        """Count a record that is not shown."""
+        self.hidden += 1
+        self.last = (record.msg, record.args)
+
+    def words(self) -> str:
+        """What the last record said that was not shown."""
+        message, values = self.last
+        try:
+            return (str(message) % values if values else str(message))[:_SHOWN]
+        except (TypeError, ValueError, KeyError):  # a fault of whoever logged it; it must cost no other line
+            return "a message that cannot be put together"
 
 
 class Limited(logging.Handler):
@@ -67,7 +85,7 @@ class Limited(logging.Handler):
                 window.shown += 1
                 self.target.handle(record)
                 return
-            window.hidden += 1
+            window.hide(record)
             if self._timer is None:
                 self._tell_at(window.begun + WINDOW, now)
 
@@ -108,13 +126,13 @@ class Limited(logging.Handler):
                 return
             del self._windows[kind]
             if window.hidden:
-                self.target.handle(_summary(kind, window.hidden))
+                self.target.handle(_summary(kind, window))
 
 
-def _summary(kind: Kind, hidden: int) -> logging.LogRecord:
-    name, level, message = kind
-    which = f"of these in {WINDOW:.0f} s: {message[:_SHOWN]}" if name else f"lines in {WINDOW:.0f} s"
-    text = f"… {hidden:,} more {which}"
+def _summary(kind: Kind, window: _Window) -> logging.LogRecord:
+    name, level, _ = kind
+    which = f"of these in {WINDOW:.0f} s, the last: {window.words()}" if name else f"lines in {WINDOW:.0f} s"
+    text = f"… {window.hidden:,} more {which}"
     return logging.LogRecord(name or __name__, level, "", 0, text, None, None)
 
 

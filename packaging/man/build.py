@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the manual pages from the help of the commands and the table of configuration keys.
 
-``coordctl.1`` and ``coordd.1`` come from click's commands, the very texts that ``--help`` shows;
+``coordctl.1`` and ``coordd.1`` come from click's commands, the very texts that ``--help`` shows, and
+``coordd-alert.1`` from the text of its own;
 ``coordd.toml.5`` from the table of configuration keys. After a change of either::
 
     python packaging/man/build.py
@@ -20,6 +21,8 @@ from pathlib import Path
 import click
 
 from coordd import __version__
+from coordd.alerts.main import HELP as ALERT_HELP
+from coordd.alerts.rules import REFERENCE as ALERT_KEYS
 from coordd.cli.app import app as coordctl
 from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS, OTHER_VARIABLES, SECTIONS, ConfigKey
@@ -53,10 +56,72 @@ _FILES = {
 def pages() -> dict[str, str]:
     """Return every page by the name of its file."""
     return {
-        "coordctl.1": _program(coordctl, "coordctl", "coordd(1), coordd.toml(5)", _ENVIRONMENT),
-        "coordd.1": _program(coordd, "coordd", "coordctl(1), coordd.toml(5)", _daemon_environment()),
+        "coordctl.1": _program(
+            coordctl, "coordctl", "coordd(1), coordd-alert(1), coordd.toml(5)", _ENVIRONMENT
+        ),
+        "coordd.1": _program(
+            coordd, "coordd", "coordctl(1), coordd-alert(1), coordd.toml(5)", _daemon_environment()
+        ),
+        "coordd-alert.1": _alert(),
         "coordd.toml.5": _configuration(),
     }
+
+
+def _alert() -> str:
+    """Return the page of coordd-alert, which has no click: from its help, and the keys of rules."""
+    usage, first, rest = ALERT_HELP.split("\n\n", 2)
+    blocks = {block.split(":\n")[0]: block for block in rest.strip().split("\n\n")}
+    commands = re.findall(r"^  (run|check) +(.*(?:\n {10}.*)*)", rest, re.MULTILINE)
+    rule = ("  [[", "  name", "  on", "  exec")
+    options = re.findall(r"^  (-.*?)  +(.*(?:\n {23}.*)*)", blocks["Options of run"], re.MULTILINE)
+    lines = [
+        *_heading("coordd-alert", 1),
+        f"coordd-alert \\- {escaped(first[0].lower() + first[1:].rstrip('.'))}",
+        ".SH SYNOPSIS",
+        ".nf",
+        *[escaped(line.removeprefix("Usage:").strip()) for line in usage.split("\n")],
+        ".fi",
+        ".SH DESCRIPTION",
+    ]
+    for name, words in [*commands, *options]:
+        if (name, words) == options[0]:
+            lines.append(".SH OPTIONS")
+        lines += [".TP", f"\\fB{escaped(name)}\\fR", escaped(" ".join(words.split()))]
+    lines += [
+        ".SH RULES",
+        ".PP",
+        escaped(
+            "Tables [[alert]] in your own coordd.toml, never a project's. The file, each folder above it and "
+            "each link on the way have to be yours or root's, and nobody else may be able to write there. "
+            "Without any rule the desktop is told who waits, was killed or is stalled, and which agents fell "
+            "together."
+        ),
+    ]
+    for name, words in ALERT_KEYS.items():
+        lines += [".TP", f"\\fB{escaped(name)}\\fR", escaped(words)]
+    lines += [
+        ".SH EXAMPLES",
+        ".EX",
+        *[escaped(line[2:]) for line in blocks["Examples"].split("\n")[1:]],
+        "",
+        *[escaped(line[2:]) for line in rest.split("\n") if line.startswith(rule)],
+        ".EE",
+        ".SH EXIT STATUS",
+        ".PP",
+        escaped(
+            blocks["Exit codes: 0 done, 1 it cannot run, 2 usage, 78 bad rules."].removeprefix("Exit codes: ")
+        ),
+        ".SH FILES",
+        ".TP",
+        f"\\fB{escaped('~/.config/coordd/coordd.toml')}\\fR, \\fB{escaped('/etc/coordd/coordd.toml')}\\fR",
+        "The rules.",
+        ".TP",
+        f"\\fB{escaped('~/.local/state/coordd/alerts')}\\fR, \\fB{escaped('/var/lib/coordd-alert')}\\fR",
+        "What was told, what waits, and the control socket.",
+        ".SH SEE ALSO",
+        *_see("coordd(1), coordctl(1), coordd.toml(5)"),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -133,8 +198,7 @@ def _command(command: click.Command, program: str, shared: set[str]) -> Iterator
     words = [escaped(f"{program} {command.name}"), *rest]
     yield f'.SS "{" ".join(words)}"'
     yield from prose(command.help or "")
-    if not isinstance(command, click.Group):
-        yield from _options(command, shared)
+    yield from _options(command, shared)
     if command.epilog:
         yield from prose(command.epilog)
 
@@ -200,12 +264,15 @@ def _configuration() -> str:
             if key.section == section:
                 lines += _key(key)
     lines += [
+        ".SH [[alert]]",
+        ".PP",
+        escaped("Rules of coordd-alert(1), which has their keys. A project's own file has none."),
         ".SH EXAMPLE",
         ".EX",
         *[escaped(line) for line in _example()],
         ".EE",
         ".SH SEE ALSO",
-        *_see("coordd(1), coordctl(1)"),
+        *_see("coordd(1), coordctl(1), coordd-alert(1)"),
     ]
     return "\n".join(lines) + "\n"
 
@@ -272,9 +339,9 @@ def _first_sentence(command: click.Command) -> str:
 
 
 def _see(pages: str) -> Iterator[str]:
-    names = re.findall(r"([\w.]+)\((\d)\)", pages)
+    names = re.findall(r"([\w.-]+)\((\d)\)", pages)
     for index, (name, section) in enumerate(names):
-        yield f".BR {name} ({section}){',' if index < len(names) - 1 else ''}"
+        yield f".BR {escaped(name)} ({section}){',' if index < len(names) - 1 else ''}"
 
 
 def _toml(value: object) -> str:

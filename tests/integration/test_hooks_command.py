@@ -9,9 +9,9 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from settings_user import User
 
 from coordd.cli.hooks.entries import ENTRIES, is_ours
 from coordd.cli.hooks.script import SHIPPED
@@ -38,44 +38,6 @@ REFUSED = {
     "utf-16": ('{"model": "opus"}'.encode("utf-16"), "is no UTF-8 text"),
     "too large": (b" " * (16 * 1024 * 1024) + b"{}", "is larger than 16 MiB"),
 }
-
-
-class User:
-    """A user with a home of Claude Code, and no coordd that runs."""
-
-    def __init__(self, directory: Path) -> None:
-        self.home = directory / "home"
-        self.settings = self.home / ".claude" / "settings.json"
-        self.settings.parent.mkdir(parents=True)
-        self.script = self.home / ".local/share/coordd/hook"
-        self.kept = self.home / ".local/state/coordd/hooks-undo"
-        self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
-
-    def ctl(self, *arguments: str, cwd: Path | None = None, code: int = 0, **environ: str) -> str:
-        """Run coordctl; return its stdout, or its stderr where it is to fail."""
-        done = subprocess.run(
-            [sys.executable, "-m", "coordd.cli", *arguments],
-            env={**self.environ, **environ},
-            cwd=cwd or self.home,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stderr
-
-    def hooks(self, path: Path | None = None) -> list[dict[str, Any]]:
-        document = json.loads((path or self.settings).read_bytes().decode("utf-8-sig"))
-        groups = [group for listed in document.get("hooks", {}).values() for group in listed]
-        return [hook for group in groups for hook in group["hooks"]]
-
-    def files(self) -> dict[str, bytes]:
-        return {
-            str(path.relative_to(self.home)): path.read_bytes()
-            for path in self.home.rglob("*")
-            if path.is_file()
-        }
 
 
 @pytest.fixture
@@ -107,6 +69,14 @@ def test_installed_and_removed_leaves_the_settings_as_they_were(user: User, cont
     assert stat.S_IMODE(user.settings.stat().st_mode) == 0o640
     assert "no hook of coordd's is in it" in user.ctl("hooks", "uninstall")
     assert user.files() == before
+
+
+def test_settings_that_keep_hooks_from_being_called_are_said(user: User) -> None:
+    user.settings.write_text('{"disableAllHooks": true}')
+    for _ in range(2):
+        assert "; disableAllHooks is set there" in user.ctl("hooks", "install")
+    user.settings.write_text(user.settings.read_text().replace("true", "false"))
+    assert "disableAllHooks" not in user.ctl("hooks", "install")
 
 
 def test_settings_that_were_not_there_are_gone_again(user: User) -> None:

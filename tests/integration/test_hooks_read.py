@@ -144,9 +144,34 @@ def test_what_was_told_long_ago_is_judged_by_its_age(
     user.hook(session, event)
     age(user.folder, session, 5.0)
     with users_coordd(user.home) as daemon:
-        becomes(daemon, session, status=shown[0], reason=shown[1], activity=None)
+        waits = event in ("PermissionRequest", "Question")
+        becomes(daemon, session, status=shown[0], reason=shown[1], activity="waiting" if waits else None)
         status = daemon.rpc("status")
         assert [one for one in status["problems"] if session in one] == []
+        assert [one["kind"] for one in status["attention"]] == ["waiting"] * waits
+
+
+def test_what_no_hook_leaves_is_nobody_and_said_at_once(user: User, daemon: Coordd, session: str) -> None:
+    user.hook(session, "Stop")
+    becomes(daemon, session, status="active")
+    for name in ("short.Stop", "build-42.heartbeat", f"{session.replace('-', '_')}.Stop"):
+        (user.folder / name).touch()
+    for number, event in enumerate(("PreToolUse", "Question", "StopFailure", "SessionEnd")):
+        path = user.folder / f"{uuid.UUID(int=number)}.{event}"
+        match number:
+            case 0:
+                os.mkfifo(path)
+            case 1:
+                path.symlink_to("/etc/passwd")
+            case 2:
+                path.mkdir()
+            case 3:
+                path.write_bytes(b"")
+                os.truncate(path, 1 << 40)
+        eventually(lambda count=number + 1: daemon.rpc("status")["traces_malformed"]["count"] == count)
+    user.hook(session, "PreToolUse")
+    becomes(daemon, session, activity="working")
+    assert [one["agent_id"] for one in daemon.rpc("agents.list")["agents"]] == [session]
 
 
 def test_what_was_told_before_the_machine_was_started_has_ended(user: User, session: str) -> None:
@@ -198,6 +223,55 @@ def test_hooks_of_a_session_that_is_seen_itself(user: User, daemon: Coordd, tmp_
         age(user.folder, seen.session_id, HOUR)
         age(project.agents, seen.session_id, HOUR)
         becomes(daemon, seen.session_id, status="active", reason="process")
+    finally:
+        home.close()
+
+
+def test_a_project_says_nothing_of_a_session_of_another(user: User, tmp_path: Path) -> None:
+    """Whoever may write to one project may know the ids of sessions of others."""
+    theirs, project = Project(tmp_path / "theirs"), Project(tmp_path / "app")
+    home = Home(user.home / ".claude")
+    seen = home.session(str(uuid.uuid4()), cwd=str(project.root), status="busy")
+    try:
+        with users_coordd(user.home, COORDD_COORDINATION_WORKSPACES=str(theirs.root)) as daemon:
+            before = becomes(daemon, seen.session_id, activity="working", workspace=str(project.root))
+            for event in ("PermissionRequest", "Stop", "SessionEnd", "Question"):
+                user.hook(seen.session_id, event, theirs)
+                for file in user.folder.glob(f"{seen.session_id}.*"):
+                    file.unlink()  # the user's own hooks would tell the same
+                (theirs.agents / f"{seen.session_id}.tasks").write_text("T-1\n")
+                theirs.register(seen.session_id)
+                mark = f"mark-{event}"
+                theirs.beat(mark)  # what was written before is read by then
+                becomes(daemon, mark, status="active")
+                after = becomes(daemon, seen.session_id, workspace=str(project.root))
+                for name in ("status", "reason", "activity", "waiting_for", "active_tasks", "agent_id"):
+                    assert after[name] == before[name], (event, name)
+            assert daemon.rpc("status")["attention"] == []
+            seen.exit()
+            becomes(daemon, seen.session_id, status="inactive", reason="ended")
+            theirs.beat(seen.session_id)
+            theirs.beat("last")
+            becomes(daemon, "last", status="active")
+            becomes(daemon, seen.session_id, status="inactive", reason="ended")
+    finally:
+        home.close()
+
+
+def test_what_a_session_says_itself_goes_before_its_projects_hooks(user: User, tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    home = Home(user.home / ".claude")
+    seen = home.session(str(uuid.uuid4()), cwd=str(project.root), status="idle")
+    try:
+        with users_coordd(user.home) as daemon:
+            becomes(daemon, seen.session_id, activity="idle", workspace=str(project.root))
+            (project.agents / f"{seen.session_id}.PermissionRequest").touch()
+            project.beat("mark")
+            becomes(daemon, "mark", status="active")
+            eventually(lambda: _seen_by(daemon, seen.session_id, "claude-code", "file"))
+            becomes(daemon, seen.session_id, activity="idle", waiting_for=None)
+            user.hook(seen.session_id, "PermissionRequest")  # the user's own
+            becomes(daemon, seen.session_id, activity="waiting")
     finally:
         home.close()
 

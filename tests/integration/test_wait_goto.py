@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -114,9 +116,9 @@ def test_a_killed_agent_will_not_be_idle_and_one_that_ended_has_ended(
     ]
     killed.kill()
     over.exit()
-    assert ended(children[0]) == (1, "", "coordctl: s-1 is killed: it will not be idle.")
+    assert ended(children[0]) == (1, "", "coordctl: s-1 was killed: it will not be idle.")
     assert ended(children[1]) == (0, "ended", "")
-    assert ended(children[2]) == (1, "", "coordctl: s-2 is ended: it will not be idle.")
+    assert ended(children[2]) == (1, "", "coordctl: s-2 has ended: it will not be idle.")
 
 
 def test_the_time_is_over_and_nobody_is_meant(home: Home, daemon: Coordd, wait: Waiting) -> None:
@@ -130,6 +132,58 @@ def test_the_time_is_over_and_nobody_is_meant(home: Home, daemon: Coordd, wait: 
     assert (code, "for example 90s" in error) == (2, True)
     code, _, error = ended(wait("s-1", "--until", "dead"))
     assert (code, "'dead' is not one of" in error) == (2, True)
+
+
+def test_the_time_is_over_at_once(home: Home, daemon: Coordd, wait: Waiting) -> None:
+    """A time of 0 asks once, and what the agent does is said all the same."""
+    home.session("s-1", status="busy")
+    home.session("s-2", status="waiting", waitingFor="permission prompt", nameSource="user")
+    activity(daemon, "s-1", "working")
+    for _ in range(5):
+        assert ended(wait("s-1", "--timeout", "0s")) == (4, "", "coordctl: s-1 is working after 0s.")
+    assert ended(wait("s-2", "--until", "idle", "--timeout", "0s"))[2] == (
+        "coordctl: s-2 is waiting (permission prompt) after 0s."
+    )
+    assert ended(wait("s-2", "--until", "waiting")) == (0, "waiting: permission prompt", "")
+    assert ended(wait("s-2", "--until", "waiting", "--timeout", "0s"))[0] == 0
+
+
+def test_the_time_is_over_while_coordd_is_gone(home: Home, tmp_path: Path, wait: Waiting) -> None:
+    user = home.path.parent
+    sock = user / ".local/state/coordd/run/coordd.sock"
+    home.session("s-1", status="busy")
+    with running([], sock=sock, home=user, cwd=user) as one:
+        activity(one, "s-1", "working")
+        child = wait("s-1", "--until", "waiting", "--timeout", "5s")
+        follows(child)
+        one.stop(signal.SIGKILL)
+    code, _, error = ended(child)
+    assert code == 4
+    assert error.startswith(
+        "coordctl: s-1 is working by the last word of coordd, which has not answered for "
+    )
+    assert error.endswith(", after 5s.")
+
+
+def test_of_whom_nobody_can_tell_it_says_so_and_goes_on(home: Home, wait: Waiting) -> None:
+    """By hooks alone: since a turn was over long ago its container may have gone."""
+    user = home.path.parent
+    session = str(uuid.uuid4())
+    hooks = user / ".local/state/coordd/hooks"
+    hooks.mkdir(parents=True)
+    at = time.time() - 3600
+    (hooks / f"{session}.Stop").touch()
+    os.utime(hooks / f"{session}.Stop", (at, at))
+    sock = user / ".local/state/coordd/run/coordd.sock"
+    with running([], sock=sock, home=user, cwd=user) as daemon:
+        eventually(lambda: daemon.agent(session)["reason"] == "quiet")
+        unknown = f"coordctl: {session} is unknown (nothing new since its last hook)"
+        assert ended(wait(session, "--timeout", "0s")) == (4, "", f"{unknown} after 0s.")
+        child = wait(session[:8], "--until", "idle")
+        assert child.stderr is not None
+        assert child.stderr.readline() == f"{unknown}: waiting until something tells more.\n"
+        (hooks / f"{session}.Stop").touch()
+        assert ended(child) == (0, "idle", "")
 
 
 def test_it_outlives_a_restart_of_coordd(home: Home, tmp_path: Path, wait: Waiting) -> None:

@@ -18,21 +18,23 @@ class Authority:
         self._key = directory / f"{name}.key"
         _openssl(
             *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),  # Python 3.13 asks for it
             *("-keyout", str(self._key), "-out", str(self.file)),
         )
 
-    def sign(self, name: str, *alternatives: str) -> tuple[Path, Path]:
-        """Return a certificate for these names (``DNS:…``, ``IP:…``), and its key."""
+    def sign(self, name: str, *alternatives: str, days: int = 30) -> tuple[Path, Path]:
+        """Return a certificate for these names (``DNS:…``, ``IP:…``), and its key; -1 day: it has expired."""
         base = self._directory / f"{self._name}-{name}"
         key, request, signed, extensions = (base.with_suffix(s) for s in (".key", ".csr", ".crt", ".ext"))
         _openssl(
             *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
             *("-keyout", str(key), "-out", str(request)),
         )
-        extensions.write_text(f"subjectAltName={','.join(alternatives)}\n" if alternatives else "")
+        names = f"subjectAltName={','.join(alternatives)}\n" if alternatives else ""
+        extensions.write_text(f"authorityKeyIdentifier=keyid\n{names}")
         _openssl(
             *("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._key)),
-            *("-CAcreateserial", "-days", "30", "-extfile", str(extensions), "-out", str(signed)),
+            *("-CAcreateserial", "-days", str(days), "-extfile", str(extensions), "-out", str(signed)),
         )
         return signed, key
 

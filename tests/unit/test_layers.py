@@ -38,6 +38,7 @@ SHARED = {"errors", "model", "util", "protocol", "records"}
 
 CLIENTS = {
     "dashboard": SHARED,
+    "alerts": SHARED,
     "cli": SHARED | {"dashboard"},  # coordctl dashboard starts it
     # beside the daemon: writes what starts daemon and dashboard, and checks it as the doctor does
     "installer": SHARED | {"config", "cli", "dashboard"},
@@ -52,8 +53,8 @@ IMPURE = {"os", "io", "socket", "time", "asyncio", "threading", "subprocess", "t
 
 HEAVY = {"redis", "psutil", "apscheduler", "asyncio", "msgspec", "daemon"}
 """What would make coordctl slow to start."""
-FOR_SERVERS = {"util/log_limit.py", "util/one_at_a_time.py"}
-"""Shared by the daemon and the dashboard, which run an event loop; no command of coordctl imports them."""
+FOR_SERVERS = {"util/asyncio_without_ssl.py", "util/log_limit.py", "util/one_at_a_time.py"}
+"""Shared by what runs an event loop (daemon, dashboard, alerts); no command of coordctl imports them."""
 
 
 def folder(path: Path) -> str:

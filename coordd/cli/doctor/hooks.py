@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING
 
 from coordd.cli.agent_places import short_path
 from coordd.cli.doctor.findings import Finding
+from coordd.cli.doctor.hook_switches import (
+    document,
+    off_in_project,
+    off_of_user,
+    off_on_machine,
+)
 from coordd.cli.hooks import places, script, undo
-from coordd.cli.hooks.edit import BOM
 from coordd.cli.hooks.entries import found_groups, groups
-from coordd.cli.hooks.json_spans import BadJson, parse
-from coordd.cli.hooks.settings_file import HooksError, read
 from coordd.util.shell import shell_word
 from coordd.util.text import ago, shown
 from coordd.util.untyped import dicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from coordd.cli.doctor.facts import DoctorFacts
+    from coordd.cli.doctor.hook_switches import Off
 
 _INSTALL = "coordctl hooks install"
 _LISTED = 20
@@ -32,15 +36,17 @@ _FILES = 50_000
 
 
 def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
-    """Check that hooks which are installed can be called, and say when they last told anything.
+    """Check that hooks which are installed are called, and say when they last told anything.
 
-    Whose hooks: those of the user of this process, if that is the daemon's.
+    Whose hooks: those of the user of this process, if that is the daemon's. Those that are called have one
+    line, and so has each setting that keeps others from it.
     """
     if facts.me.uid != facts.daemon.uid:
         return
     of_user = places.of_user(os.environ, places.known_homes(facts.status))
-    listed = [*of_user, *_changed_before(of_user), *_of_projects(facts.status)]
-    found = {one.path: _found(one) for one in listed}
+    users = [*of_user, *_changed_before(of_user)]
+    projects = list(_of_projects(facts.status))
+    found = {one.path: _found(one) for one in (*users, *projects)}
     installed = [path for path, hooks in found.items() if hooks]
     if not installed:
         yield Finding(
@@ -50,26 +56,58 @@ def check_hooks(facts: DoctorFacts) -> Iterator[Finding]:
             f"containers ('{_INSTALL}')",
         )
         return
+    yield from _as_written({path: found[path] for path in installed})
+    if (off := off_on_machine()) is not None:
+        yield _off(off, installed)
+        return
+    called = []
+    for one in users:
+        if found[one.path] and (off := off_of_user(one)) is not None:
+            yield _off(off, [one.path])
+        elif found[one.path]:
+            called.append(one.path)
+    everywhere = bool(called)
+    for one in projects:
+        off = off_in_project(one, [] if everywhere else of_user)
+        if off is not None and (found[one.path] or everywhere):
+            yield _off(off, [one.path], in_project=everywhere)
+        elif found[one.path]:
+            called.append(one.path)
+    if called and os.access(script.path_of(os.environ), os.X_OK):
+        yield _last_sign(called, [one.path for one in of_user if everywhere and not found[one.path]])
+
+
+def _as_written(found: Mapping[str, list[tuple[str, dict[str, object]]]]) -> Iterator[Finding]:
+    """Check that hooks call what this coordd has them call."""
     path = script.path_of(os.environ)
-    named = ", ".join(_short(one) for one in installed[:_LISTED])
     runs = os.access(path, os.X_OK)
     if not runs or not script.is_current(path):
         problem = "is that of another coordd" if runs else "is missing, or cannot be run"
-        yield Finding("hooks", "warn", f"the script that the hooks in {named} call {problem}", _INSTALL)
+        message = f"the script that the hooks in {_named([*found])} call {problem}"
+        yield Finding("hooks", "warn", message, _INSTALL)
     wanted = groups(path)
-    for one in installed[:_LISTED]:
-        if any(entry not in found[one] for entry in wanted):
+    for one, hooks in islice(found.items(), _LISTED):
+        if any(entry not in hooks for entry in wanted):
             option = " --project" if one.endswith("settings.local.json") else ""
             message = f"the hooks in {_short(one)} are not those of this coordd"
             yield Finding("hooks", "warn", message, f"{_INSTALL}{option}")
-        if _disabled(one):
-            message = f"disableAllHooks is set in {_short(one)}: no hook is called"
-            yield Finding("hooks", "warn", message, "take it out of there")
-    if runs:
-        yield _last_sign(named)
 
 
-def _last_sign(named: str) -> Finding:
+def _off(off: Off, settings: Sequence[str], *, in_project: bool = False) -> Finding:
+    which = (
+        "no hook is called in that project"
+        if in_project
+        else f"the hooks in {_named(settings)} are not called"
+    )
+    return Finding("hooks", "warn", f"{off.why}: {which}", off.fix)
+
+
+def _named(paths: Sequence[str]) -> str:
+    return ", ".join(_short(one) for one in paths[:_LISTED])
+
+
+def _last_sign(called: Sequence[str], without: Sequence[str]) -> Finding:
+    """Say when the last hook told something; ``without`` are homes whose sessions have none."""
     folder, last = _folder(os.environ), None
     if os.path.isdir(folder):
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -79,7 +117,8 @@ def _last_sign(named: str) -> Finding:
     told = f"the last one told something {ago(last)}"
     if last is None:
         told = "none has told anything yet: sessions that were started before go on without them"
-    return Finding("hooks", "ok", f"hooks are installed in {named}; {told}")
+    but = f", but not in {_named(without)} ('{_INSTALL}')" if without else ""
+    return Finding("hooks", "ok", f"hooks are installed in {_named(called)}{but}; {told}")
 
 
 def _newest(folder: str) -> float | None:
@@ -106,19 +145,7 @@ def _folder(environ: Mapping[str, str]) -> str:
 
 def _found(settings: places.Settings) -> list[tuple[str, dict[str, object]]]:
     """Return the hooks of coordd in a settings file; none in one that cannot be read."""
-    return list(found_groups(_document(settings.path, settings.within)))
-
-
-def _disabled(path: str) -> bool:
-    document = _document(path, None)
-    return isinstance(document, dict) and document.get("disableAllHooks") is True
-
-
-def _document(path: str, within: str | None) -> object:
-    try:
-        return parse(read(path, within=within).text.removeprefix(BOM))
-    except (HooksError, BadJson):
-        return None
+    return list(found_groups(document(settings)))
 
 
 def _changed_before(of_user: list[places.Settings]) -> Iterator[places.Settings]:

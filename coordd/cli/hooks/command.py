@@ -10,10 +10,11 @@ import click
 from coordd.cli.agent_places import short_path
 from coordd.cli.common import complain, say, say_json
 from coordd.cli.hooks import places, script, undo
-from coordd.cli.hooks.edit import with_hooks, without_hooks
+from coordd.cli.hooks.edit import BOM, with_hooks, without_hooks
 from coordd.cli.hooks.entries import settings
-from coordd.cli.hooks.json_spans import BadJson
+from coordd.cli.hooks.json_spans import BadJson, parse
 from coordd.cli.hooks.settings_file import HooksError, SettingsFile, read, replace
+from coordd.cli.hooks.switches import disables
 from coordd.cli.options import takes_target
 from coordd.util.digest import sha256_hex
 from coordd.util.text import escape
@@ -81,6 +82,7 @@ changes nothing. Sessions that run already go on without hooks until they are re
 @takes_target
 def install(target: DaemonTarget, place: str) -> int:
     """Add the hooks to settings of Claude Code, beside those that are there."""
+    places.check_user(os.environ, "install")
     path = script.path_of(os.environ)
     script.install(path)
     say(f"the hook is {_short(path)}")
@@ -105,6 +107,7 @@ no longer there, which does nothing.""",
 @takes_target
 def uninstall(target: DaemonTarget, place: str) -> int:
     """Take the hooks out of settings of Claude Code, and nothing else."""
+    places.check_user(os.environ, "uninstall")
     chosen = _chosen(target, place)
     code = _each(chosen, _uninstall)
     if place == "user":
@@ -129,6 +132,7 @@ well: 'coordctl hooks install' puts it there.""",
 @takes_target
 def print_settings(target: DaemonTarget, place: str) -> int:  # noqa: ARG001  # the hooks are the same for both
     """Print the hooks as settings that hold nothing else, and change nothing."""
+    places.check_user(os.environ, "print", writes=False)
     say_json(settings(script.path_of(os.environ)))
     return 0
 
@@ -176,8 +180,9 @@ def _install(file: SettingsFile, path: str, *, of_project: bool) -> str:
         content = with_hooks(file.text, path).encode()
     except BadJson as error:
         raise HooksError(f"{escape(file.path)} {error}; it stays as it is") from error
+    off = "; disableAllHooks is set there, which keeps all hooks from being called" if _off(content) else ""
     if content == file.content:
-        return "the hooks are there already"
+        return f"the hooks are there already{off}"
     folder = undo.folder_of(os.environ)
     backup = undo.find(folder, file.target)
     if backup is None or not backup.covers(file.content):  # what an older coordd wrote has its backup
@@ -188,7 +193,11 @@ def _install(file: SettingsFile, path: str, *, of_project: bool) -> str:
     backup = backup._replace(written=sha256_hex(content))
     kept = undo.keep(folder, file.target, backup, of_project=of_project)
     replace(file, content)
-    return "the hooks are in it" + (f"; its backup is {_short(kept)}" if kept else "; it is new")
+    return "the hooks are in it" + (f"; its backup is {_short(kept)}" if kept else "; it is new") + off
+
+
+def _off(content: bytes) -> bool:
+    return disables(parse(content.decode().removeprefix(BOM))) is True
 
 
 def _uninstall(file: SettingsFile) -> str:

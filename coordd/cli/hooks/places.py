@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 from typing import TYPE_CHECKING, NamedTuple
 
 from coordd.cli.common import BadUsage
+from coordd.cli.hooks.settings_file import HooksError
 from coordd.errors import CoorddError
 from coordd.protocol.paths import workspace_above
+from coordd.util.shell import shell_word
 from coordd.util.text import escape
 from coordd.util.untyped import as_dict, dicts
 
@@ -25,20 +28,50 @@ class Settings(NamedTuple):
     within: str | None = None
 
 
+def check_user(environ: Mapping[str, str], command: str, *, writes: bool = True) -> None:
+    """Check that ``coordctl hooks COMMAND`` can work in the user's directory.
+
+    Raises:
+        HooksError: the hook script would not find it again, or it is another user's.
+    """
+    home = environ.get("HOME") or os.path.expanduser("~")
+    if not os.path.isabs(home):
+        raise HooksError(f"HOME is {escape(home)}, no absolute path: hooks run in other directories")
+    try:
+        owner = os.stat(home).st_uid
+    except OSError:
+        return
+    if writes and os.geteuid() == 0 and owner != 0:
+        name = _user_name(owner)
+        raise HooksError(
+            f"{escape(home)} (HOME) belongs to {escape(name)}, who could not change what root writes there; "
+            f"to have it done by {escape(name)}: sudo -H -u {shell_word(name)} coordctl hooks {command}"
+        )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"  # as sudo(8) takes it
+
+
 def of_user(environ: Mapping[str, str], known: Iterable[str]) -> list[Settings]:
     """Return the settings of each home of Claude Code; without any home yet, those of the usual place.
 
-    ``known`` are further homes, as :func:`known_homes` has them.
+    A relative ``CLAUDE_CONFIG_DIR`` is below the current directory, as it is for Claude Code. ``known`` are
+    further homes, as :func:`known_homes` has them.
     """
     home = environ.get("HOME") or os.path.expanduser("~")
     usual = os.path.join(home, ".claude")
     named = environ.get("CLAUDE_CONFIG_DIR", "")
+    chosen = os.path.abspath(named) if named else usual
     homes: dict[str, str] = {}
-    for path in (usual, *([named] if os.path.isabs(named) else []), *_beside(home), *known):
+    for path in (usual, chosen, *_beside(home), *known):
         if os.path.isdir(path):
             homes.setdefault(os.path.realpath(path), path)
-    if not homes or (os.path.isabs(named) and os.path.realpath(named) not in homes):
-        homes.setdefault(named if os.path.isabs(named) else usual, named if os.path.isabs(named) else usual)
+    if not homes or (named and os.path.realpath(chosen) not in homes):
+        homes.setdefault(chosen, chosen)
     return [Settings(os.path.join(path, "settings.json")) for path in homes.values()]
 
 

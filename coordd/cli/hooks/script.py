@@ -6,7 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from coordd.cli.hooks.settings_file import HooksError, write_new
+from coordd.cli.hooks.replacing import write_new
+from coordd.cli.hooks.settings_file import HooksError
 from coordd.util.regular_files import explain, read_file
 from coordd.util.text import escape
 

@@ -1,8 +1,8 @@
 """Read a settings file of somebody else's, and replace it so that nothing of it can get lost.
 
-A link to it is followed and stays. The new content is written beside the file and renamed over it, with its
-mode and owner; nothing is written over what somebody changed since it was read. What cannot be done so is a
-:class:`HooksError`, and the file is as it was.
+A link to it is followed and stays. All but the content stays as it is (replacing.py), and nothing is written
+over what somebody changed since it was read. What cannot be done so is a :class:`HooksError`, and the file is
+as it was.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from coordd.cli.hooks.replacing import replace_content, write_first
 from coordd.errors import CoorddError
 from coordd.util.directories import sync_directory
-from coordd.util.regular_files import read_file, write_all
+from coordd.util.regular_files import read_file
 from coordd.util.shell import shell_word
 from coordd.util.text import escape
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAX_SIZE = 16 * 1024 * 1024
 
@@ -94,7 +92,6 @@ def replace(file: SettingsFile, content: bytes | None) -> None:
             _check_unchanged(file)
             os.unlink(file.target)
         else:
-            os.makedirs(folder, exist_ok=True)
             _write(file, content)
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -105,46 +102,14 @@ def replace(file: SettingsFile, content: bytes | None) -> None:
         raise HooksError(f"{shown} cannot be written: {_words(error)}; it is as it was") from error
 
 
-def write_new(path: str, content: bytes, mode: int) -> None:
-    """Write a file of coordd's own so that it is there whole or not at all; raises OSError."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    _renamed(path, content, mode=mode)
-
-
 def _write(file: SettingsFile, content: bytes) -> None:
-    state = file.state
-    mode = stat.S_IMODE(state.st_mode) if state is not None else 0o666 & ~_umask()
-    owner = (state.st_uid, state.st_gid) if state is not None else None
-    _renamed(file.target, content, mode=mode, owner=owner, check=lambda: _check_unchanged(file))
+    def check() -> None:
+        _check_unchanged(file)
 
-
-def _renamed(
-    path: str,
-    content: bytes,
-    *,
-    mode: int,
-    owner: tuple[int, int] | None = None,
-    check: Callable[[], None] = lambda: None,
-) -> None:
-    """Write a file beside its place, and rename it to there unless the check raises."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.coordd-{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(temporary, flags, mode & 0o600)
-    try:
-        try:
-            write_all(descriptor, content)
-            if owner is not None and owner != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, *owner)
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        check()
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    if file.state is None or file.content is None:
+        write_first(file.target, content, 0o666 & ~_umask(), check=check)
+    else:
+        replace_content(file.target, file.content, content, file.state, check=check)
 
 
 def _check_right(target: str) -> None:

@@ -14,7 +14,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from coordd.cli.hooks.settings_file import HooksError, write_new
+from coordd.cli.hooks.replacing import write_new
+from coordd.cli.hooks.settings_file import HooksError
 from coordd.protocol.paths import user_paths
 from coordd.util.digest import sha256_hex
 from coordd.util.regular_files import explain, read_file

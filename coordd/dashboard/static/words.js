@@ -15,7 +15,7 @@ const whyUnknown = (a) => (a.reason !== "no-heartbeat" ? (WHY_UNKNOWN[a.reason] 
 export function stateOf(a) {
   if (a.status === "inactive") return DEAD.includes(a.reason) ? a.reason : "inactive";
   if (a.status === "active") return DOING.includes(a.activity) ? a.activity : "active";
-  return "unknown";
+  return a.activity === "waiting" && a.reason === "quiet" ? "waiting" : "unknown";
 }
 
 export const rankOf = (a) => ORDER.indexOf(stateOf(a));

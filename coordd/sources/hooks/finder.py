@@ -22,7 +22,7 @@ def folders_of(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return where hooks may leave their files, by the environment of this user."""
     home = environ.get("HOME") or os.path.expanduser("~")
     state = environ.get("XDG_STATE_HOME", "")
-    places = (*([state] if os.path.isabs(state) else []), os.path.join(home, ".local", "state"))
+    places = (place for place in (state, os.path.join(home, ".local", "state")) if os.path.isabs(place))
     return tuple(dict.fromkeys(os.path.join(place, "coordd", "hooks") for place in places))
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 from coordd.agents.hooks import EVENTS
 from coordd.agents.traces import AgentTraces
-from coordd.sources.hook_files import HookFile, beat_of, hooks_of
+from coordd.sources.hook_files import SESSION_ID, HookFile, beat_of, hooks_of
 from coordd.util.untrusted_folder import irregular
 
 MAX_FILES = 50_000
@@ -22,7 +22,7 @@ MAX_FILES = 50_000
 MAX_MALFORMED = 1000
 MODE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
-_NAME = re.compile(rf"([0-9A-Za-z_-]{{1,128}})\.({'|'.join(EVENTS)})", re.ASCII)
+_NAME = re.compile(rf"({SESSION_ID.pattern})\.({'|'.join(EVENTS)})", re.ASCII)
 
 
 class HookFolder:
@@ -103,17 +103,25 @@ class HookFolder:
             except FileNotFoundError:
                 self.malformed.pop(f"{self.path}/{name}", None)
                 continue
-            if stat.S_ISREG(state.st_mode):
+            reason = _unlike_a_hook(state)
+            if reason is None:
                 files[event] = HookFile(state.st_mtime_ns / 1e9, hash((state.st_mtime_ns, state.st_ino)))
                 self.malformed.pop(f"{self.path}/{name}", None)
             elif len(self.malformed) < MAX_MALFORMED:
-                self.malformed[f"{self.path}/{name}"] = irregular(state.st_mode) or "no file"
+                self.malformed[f"{self.path}/{name}"] = reason
         before = self._agents.get(session)
         beat = beat_of(files, before)
         if beat is None:
             return None
         traces = AgentTraces(session, beat, hooks=hooks_of(session, files, self.boot))
         return before if traces == before else traces
+
+
+def _unlike_a_hook(state: os.stat_result) -> str | None:
+    """Return why a file is none that a hook has left, None for one that may be."""
+    if not stat.S_ISREG(state.st_mode):
+        return irregular(state.st_mode) or "no file"
+    return None if state.st_size == 0 else "not empty, as all that hooks leave is"
 
 
 def session_named(name: str) -> str | None:

@@ -184,7 +184,8 @@ def watch_folder(watch: Watch, owner: Hashable, path: str, tell: Tell) -> Except
     Returns why that could not be watched, None where it is, or nothing can be watched at all.
     """
     path = os.path.realpath(path)
-    mask = ino.CLOSE_WRITE | ino.ATTRIB | ino.MOVED_TO | VANISHED
+    # what is no file (a FIFO, a link) is created, and then neither closed nor touched
+    mask = ino.CLOSE_WRITE | ino.ATTRIB | APPEARED | VANISHED
     while True:
         error = watch.arm(owner, [(path, mask | GONE | ino.ONLYDIR)], tell)
         above = os.path.dirname(path)

@@ -6,17 +6,19 @@ an interpreter that of its script, and the subcommand. What a row does not say:
 =================================================  ===================================================
 words                                              what they mean
 =================================================  ===================================================
-``--version``, ``--help``, ``--type=…`` anywhere   no agent: it says something and ends, or is a part of
-                                                   a desktop program
+``--version``, ``--help``, ``-h``, ``--type=…``    no agent: it says something and ends, or is a part of
+anywhere                                           a desktop program
 ``.app/Contents/`` in the program's path           no agent: a desktop program of the same name
-a first word of :data:`SERVES`                     no agent: it serves an editor or another agent, or
-                                                   sets something up
+a first word of the row's ``helpers``              no agent: it sets something up, tells something, or is
+                                                   a server for the agents of others (``opencode serve``)
 ``-p``, ``--prompt``, … before any first word      an agent, whatever it is asked: what follows is a prompt
 =================================================  ===================================================
 
-The first word is the first that is neither an option nor the value of one in :data:`VALUED` or the row.
+The first word is the first that is neither an option nor the value of one in :data:`VALUED` or the row. An
+agent whose terminal is an editor (``acp``) is one, and so is a terminal at somebody's server (``attach``).
 
 Editors' helpers and language servers have names of their own, ``copilot-language-server``, that no row has.
+Where a row names a version, its words are those of that version's ``--help``.
 """
 
 from __future__ import annotations
@@ -25,21 +27,26 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SERVES = frozenset(
-    b"auth completion completions config debug doctor export help import install login logout lsp mcp "
-    b"mcp-server models stats uninstall update upgrade version".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+USUAL = (
+    "auth completion completions config debug doctor export help import install login logout lsp mcp "
+    "mcp-server models serve stats uninstall update upgrade version web"
 )
-"""First words after the name of any of these programs by which it is no agent."""
-VALUED = frozenset(
-    b"--add-dir --agent --allowed-tools --allowedTools --append-system-prompt --approval-mode --cd --config "
-    b"--cwd --data-dir --disallowedTools --fallback-model --host --hostname --input-format --log-level "
-    b"--mcp-config --model --name --output-format --permission-mode --port --profile --provider --sandbox "
-    b"--session --session-id --setting-sources --settings --system-prompt -m".split()
+"""First words by which programs of this sort are usually no agents: for those whose own are not known."""
+VALUED = _words(
+    "--add-dir --agent --allowed-tools --allowedTools --append-system-prompt --approval-mode --cd --config "
+    "--cwd --data-dir --disallowedTools --disallowed-tools --fallback-model --host --hostname "
+    "--input-format --log-level --mcp-config --model --name --output-format --permission-mode --plugin-dir "
+    "--port --profile --provider --session --session-id --setting-sources --settings --system-prompt -m"
 )
 """Options of these programs whose value is the next word; rows have the short ones of their programs."""
-PROMPTS = frozenset(
-    b"-p --print --prompt -i --prompt-interactive --interactive --message --msg --message-file -".split()
-) | {b"--"}
+PROMPTS = _words(
+    "-p --print --prompt -i --prompt-interactive --interactive --message --msg --message-file - --"
+)
 """Words after which there is a prompt, and no first word."""
 WORDS_READ = 4096
 """Bytes of a command line that are looked at."""
@@ -54,7 +61,8 @@ class Program:
         names: what the program, or the script of an interpreter, is called; a module for ``python -m``.
         packages: folders below ``node_modules/`` in the path of its script.
         folder: a part of the path of its program or script.
-        not_first: further first words by which it is no agent.
+        helpers: the first words by which it is no agent.
+        agents: of these the ones by which it is one after all, with the word that follows.
         only_first: the first words by which alone it is one, "" for none; empty: whatever the first word is.
         valued: further options, most of them short, whose value is the next word.
         never: words by which it is no agent wherever they stand.
@@ -66,48 +74,134 @@ class Program:
     names: tuple[str, ...]
     packages: tuple[str, ...] = ()
     folder: str | None = None
-    not_first: tuple[str, ...] = ()
+    helpers: frozenset[str] = _words(USUAL)
+    agents: tuple[str, ...] = ()
     only_first: tuple[str, ...] = ()
-    valued: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
+    valued: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
     child: bool = False
     has_source: bool = False
 
 
 PROGRAMS: tuple[Program, ...] = (
-    Program(
+    Program(  # 2.1.197, and words of others
         "claude-code",
         ("claude", "claude.exe"),
         ("@anthropic-ai/claude-code",),
-        not_first=("daemon", "setup-token", "plugin"),
-        never=("--bg-pty-host", "bg-pty-host", "--bg-spare"),
+        helpers=_words(
+            "agents auth auto-mode config daemon doctor gateway install mcp migrate-installer plugin "
+            "plugins project remote-control setup-token ultrareview update upgrade"
+        ),
+        valued=_words(
+            "-d --debug -r --resume -w --worktree -n --agents --betas --debug-file --effort --file "
+            "--from-pr --json-schema --max-budget-usd --plugin-url --prompt-suggestions --remote-control "
+            "--tools"
+        ),
+        never=_words("-v --bg-pty-host bg-pty-host --bg-spare"),
         has_source=True,
     ),
-    Program(
+    Program(  # 0.171.0, and words of others
         "codex",
         ("codex",),
         ("@openai/codex",),
-        not_first=("app-server", "sandbox", "apply", "responses-api-proxy", "stdio-to-uds"),
-        valued=("-c", "-C", "-p", "-s", "-a", "-i", "--ask-for-approval", "--enable", "--disable", "--image"),
+        helpers=_words(
+            "agents login logout mcp mcp-server plugin app-server remote-control completion update doctor "
+            "sandbox debug apply a queue archive delete migrate-rollouts migrate-nfs-db unarchive cloud "
+            "exec-server features help responses-api-proxy stdio-to-uds"
+        ),
+        valued=_words(
+            "-c -C -p -s -a -i --ask-for-approval --enable --disable --image --sandbox --remote "
+            "--remote-auth-token-env --local-provider"
+        ),
+        never=_words("-V"),
         child=True,
         has_source=True,
     ),
-    Program("copilot", ("copilot",), ("@github/copilot",), child=True, has_source=True),
-    Program("opencode", ("opencode",), ("opencode-ai",), not_first=("attach", "agent", "session")),
-    Program("gemini", ("gemini",), ("@google/gemini-cli",), not_first=("extensions", "skills", "hooks")),
+    Program(  # 1.0.102
+        "copilot",
+        ("copilot",),
+        ("@github/copilot",),
+        helpers=_words(
+            "app login logout help config update version sessions memories plugin mcp skill instruction lsp "
+            "sandbox completion"
+        ),
+        valued=_words(
+            "-C -n -r --resume --connect --reasoning-effort --context --auto-tier --log-dir --stream "
+            "--attachment --disable-mcp-server --enable-mcp-server --additional-mcp-config --allow-tool "
+            "--deny-tool --available-tools --excluded-tools --allow-url --deny-url --mode --share "
+            "--usage-output-file"
+        ),
+        never=_words("-v --environment-host"),
+        child=True,
+        has_source=True,
+    ),
+    Program(  # 1.18.33; what follows its name may be a directory as well
+        "opencode",
+        ("opencode",),
+        ("opencode-ai",),
+        helpers=_words(
+            "completion mcp debug providers auth agent upgrade uninstall serve web models stats export "
+            "import github session plugin plug db help"
+        ),
+        agents=("github run",),
+        valued=_words("-s --mdns-domain --cors --replay-limit"),
+        never=_words("-v"),
+    ),
+    Program(  # 0.61.0; what else follows its name is a prompt
+        "gemini",
+        ("gemini",),
+        ("@google/gemini-cli",),
+        helpers=_words("mcp extensions extension skills skill hooks hook gemma"),
+        valued=_words(
+            "-e --extensions -o -r --resume -w --worktree --policy --admin-policy "
+            "--allowed-mcp-server-names --session-file --include-directories"
+        ),
+        never=_words("-v -l --list-extensions --list-sessions --delete-session"),
+    ),
     Program("antigravity", ("agy", "antigravity-cli")),
-    Program("cursor", ("cursor-agent",), folder="/cursor-agent/versions/", never=("worker-server",)),
-    Program("aider", ("aider",)),
-    Program("amp", ("amp",), ("@ampcode/cli", "@sourcegraph/amp"), not_first=("threads", "tools", "skill")),
+    Program("cursor", ("cursor-agent",), folder="/cursor-agent/versions/", never=_words("worker-server")),
+    Program(  # what follows its name are files
+        "aider",
+        ("aider",),
+        helpers=frozenset(),
+        never=_words(
+            "--list-models --models --just-check-update --upgrade --update --install-main-branch "
+            "--show-repo-map --show-prompts --shell-completions --exit"
+        ),
+    ),
+    Program(  # 0.0.1790142911
+        "amp",
+        ("amp",),
+        ("@ampcode/cli", "@sourcegraph/amp"),
+        helpers=_words(
+            "version logout login orb orb-spawner portal net runner clone git-setup files top report-bug "
+            "report diagnostics threads t thread tools tool plugins plugin skill skills permissions "
+            "permission mcp config external-agents domains projects apps oauth-clients secrets svc usage "
+            "update up completions doctor help"
+        ),
+        agents=tuple(f"{one} {other}" for one in ("threads", "thread", "t") for other in ("continue", "c")),
+        valued=_words(
+            "-x --execute --visibility --settings-file --log-file --mode --features --executor --runner-dir "
+            "--runner-id --attach --project --orb-size --title -l --label"
+        ),
+        never=_words("-v -V --no-tui"),
+    ),
     # a tool that migrates databases has the same name
-    Program("goose", ("goose",), only_first=("", "session", "s", "run", "web", "acp", "term")),
-    Program("qwen", ("qwen",), ("@qwen-code/qwen-code",), not_first=("extensions", "channel")),
+    Program("goose", ("goose",), only_first=("", "session", "s", "run", "acp", "term")),
+    Program(  # 0.15.10; what else follows its name is a prompt
+        "qwen",
+        ("qwen",),
+        ("@qwen-code/qwen-code",),
+        helpers=_words("mcp extensions auth hooks hook channel review"),
+        valued=_words("-e --extensions -o -r --resume --proxy --auth-type --channel --include-directories"),
+        never=_words("-v -l --list-extensions"),
+    ),
     Program(
         "crush",
         ("crush",),
         ("@charmland/crush",),
-        not_first=("logs", "dirs", "projects", "schema"),
-        valued=("-c", "-D"),
+        helpers=_words(f"{USUAL} logs dirs projects schema"),
+        valued=_words("-c -D"),
     ),
     Program("droid", ("droid",)),
     Program("auggie", ("auggie",), ("@augmentcode/auggie",)),
@@ -130,7 +224,7 @@ _COMM = 15
 """The length to which the kernel cuts the name of a process."""
 _NAMES = {name[:_COMM]: row for row in PROGRAMS for name in row.names}
 _PACKAGE = re.compile(r"/node_modules/((?:@[^/]+/)?[^/]+)(?=/)")
-_NEVER = frozenset((b"--version", b"--help"))
+_NEVER = _words("--version --help -h")
 
 
 def may_be_agent(name: str | None) -> bool:
@@ -150,25 +244,26 @@ def program_of(words: Sequence[bytes]) -> Program | None:
     row = _row(path)
     if row is None or ".app/Contents/" in path:
         return None
-    if any(word in _NEVER or word.startswith(b"--type=") or _text(word) in row.never for word in rest):
+    said = [_text(word) for word in rest]
+    if any(word in _NEVER or word.startswith("--type=") or word in row.never for word in said):
         return None
-    first = _first(rest, row)
+    first, second = _first_words(said, row)
     if row.only_first:
-        return row if _text(first) in row.only_first else None
-    return None if first in SERVES or _text(first) in row.not_first else row
+        return row if first in row.only_first else None
+    return None if first in row.helpers and f"{first} {second}" not in row.agents else row
 
 
-def _first(words: Sequence[bytes], row: Program) -> bytes:
-    """Return the first word that is no option's, "" where there is none before a prompt."""
+def _first_words(words: Sequence[str], row: Program) -> tuple[str, str]:
+    """Return the first word that is no option's, and the next; "" where there is none before a prompt."""
     following = iter(words)
     for word in following:
-        if word in VALUED or _text(word) in row.valued:
+        if word in VALUED or word in row.valued:
             next(following, None)
         elif word in PROMPTS:
             break
-        elif not word.startswith(b"-"):
-            return word
-    return b""
+        elif not word.startswith("-"):
+            return word, next(following, "")
+    return "", ""
 
 
 def _program(words: Sequence[bytes]) -> tuple[str, Sequence[bytes]]:

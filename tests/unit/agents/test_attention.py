@@ -203,6 +203,8 @@ def test_only_who_is_active_waits_or_stalls() -> None:
     for activity in ("waiting", "stalled", "blocked"):
         one = doing("x", activity)  # type: ignore[arg-type]  # a word of the tuple
         assert attention([replace(one, status="unknown", reason="unreachable")]) == []
+        quiet = attention([replace(one, status="unknown", reason="quiet")])
+        assert kinds(quiet) == ([("waiting", "x")] if activity == "waiting" else [])
         assert attention([replace(one, status="inactive", reason="ended", inactive_since=1.0)]) == []
 
 
@@ -362,7 +364,7 @@ def test_who_needs_a_human_is_what_the_design_says(
     for one in roster:
         active, over = one.status == "active", one.turn_over_for
         expected = {
-            "waiting": active and one.activity == "waiting" and one.held_for >= 3,
+            "waiting": (active or one.reason == "quiet") and one.activity == "waiting" and one.held_for >= 3,
             "stalled": active and one.activity == "stalled" and one.held_for >= 1,
             "blocked": active
             and one.activity == "blocked"

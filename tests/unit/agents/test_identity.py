@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from coordd.agents.hooks import KIND as HOOKED
 from coordd.agents.hooks import Hooks
-from coordd.agents.identity import RULES, agents_among
+from coordd.agents.identity import RULES, agents_among, without_strangers
 from coordd.agents.key import NO_WORKSPACE, AgentKey
 from coordd.agents.observation import Observation
 from coordd.agents.seen_process import SeenProcess
 from coordd.agents.session import Session
 from coordd.agents.source import SourceName
-from coordd.agents.traces import AgentTraces
+from coordd.agents.traces import AgentTraces, Registration
 from coordd.host.process_facts import Process
 
 A, B, SESSIONS = source("/a"), source("/b"), SourceName("claude-code", "/home/u")
@@ -130,6 +130,28 @@ def test_the_session_knows_better_than_hooks_where_it_works_and_what_it_is_calle
     session = in_session("/b", "second", agent="first")
     assert groups(hooked(A, "/a", "second"), session) == {("/b", "first"): [A, SESSIONS]}
     assert groups(session, hooked(HOOKS, NO_WORKSPACE, "second")) == {("/b", "first"): [SESSIONS, HOOKS]}
+
+
+def test_a_project_says_nothing_of_a_session_that_works_elsewhere() -> None:
+    session = in_session("/b", "s", agent="s")
+    there, here, users = hooked(A, "/a", "s"), hooked(B, "/b", "s"), hooked(HOOKS, NO_WORKSPACE, "s")
+    assert without_strangers([there, here, users, session]) == [here, users, session]
+    assert without_strangers([there, here, users]) == [there, here, users], "nobody knows where it works"
+    assert session.traces is not None
+    assert session.traces.session is not None
+    of_project = replace(session.traces, session=replace(session.traces.session, project="/a"))
+    assert without_strangers([there, replace(session, traces=of_project)]) != [session]
+    unplaced = replace(session, key=AgentKey(NO_WORKSPACE, "s"))
+    assert without_strangers([there, unplaced]) == [there, unplaced]
+    of_process = replace(there, process=SeenProcess(Process(7, 7)))
+    placed = replace(session, process=SeenProcess(Process(7, 7)))
+    assert without_strangers([of_process, placed]) == [of_process, placed]
+
+
+def test_a_registration_elsewhere_moves_no_session() -> None:
+    session = in_session("/b", "s", agent="s")
+    registered = hooked(A, "/a", "s", registration=Registration())
+    assert groups(registered, session) == {("/b", "s"): [A, SESSIONS]}
 
 
 def test_hooks_are_not_of_a_process_that_the_session_does_not_mean() -> None:

@@ -73,7 +73,31 @@ def test_who_left_the_list_will_not_come_either() -> None:
     awaited = AwaitedState(("ended",))
     awaited.see(agent("working"), 0.0)
     awaited.see(None, 1.0)
-    assert awaited.outcome(1.0) == Outcome("over", "gone from the list")
+    assert awaited.outcome(1.0) == Outcome("over", "gone")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"activity": "working"}, "is working"),
+        ({"activity": "waiting", "waiting_for": "permission prompt"}, "is waiting (permission prompt)"),
+        ({"activity": "unknown"}, "is active"),
+        ({"status": "unknown", "reason": "quiet"}, "is unknown (nothing new since its last hook)"),
+        ({"status": "unknown", "reason": "quiet", "activity": "waiting"}, "is waiting"),
+        ({"status": "unknown", "reason": "unreachable"}, "is unknown (its source cannot be read)"),
+        ({"status": "inactive", "reason": "killed"}, "was killed"),
+        ({"status": "inactive", "reason": "silent"}, "has fallen silent"),
+        ({"status": "inactive", "reason": "ended"}, "has ended"),
+        ({"status": "inactive", "reason": "abducted"}, "is inactive"),
+        ({"activity": "idle"}, "is idle, for less than 1 s"),
+    ],
+)
+def test_what_it_does_is_a_sentence(fields: dict[str, Any], words: str) -> None:
+    awaited = AwaitedState(("idle",))
+    awaited.see({**agent("working"), **fields}, 0.0)
+    assert awaited.predicate(0.5) == words
+    awaited.see(None, 1.0)
+    assert awaited.predicate(1.0) == "has left the list"
 
 
 @given(st.lists(st.tuples(st.sampled_from([*STATES, "killed", "silent"]), st.floats(0, 10)), max_size=8))

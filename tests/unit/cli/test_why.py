@@ -175,8 +175,13 @@ STATES: list[tuple[dict[str, Any], str, str]] = [
         "Whether it lives cannot be told: the source that knows it cannot be read.",
     ),
     (
-        {"status": "unknown", "reason": "quiet"},
+        {"status": "unknown", "reason": "quiet", "activity": None},
         "x is unknown, for 2 min.",
+        "Whether it lives cannot be told: after its last hook none is due, however long it takes.",
+    ),
+    (
+        {"status": "unknown", "reason": "quiet", "activity": "waiting"},
+        "x waits for you: permission prompt, for 4 min.",
         "Whether it lives cannot be told: after its last hook none is due, however long it takes.",
     ),
     (

@@ -71,7 +71,7 @@ def entry(agent_id: str, status: Status = "active", **more: Any) -> AgentView:
         **{"cause": "start", "active_tasks": 0, "uptime": 1.0, "last_heartbeat": None},
         **{"declared_status": None, "sources": ("claude-code",)},
     }
-    return AgentView(agent_id=agent_id, status=status, **fixed, **more)
+    return AgentView(agent_id=agent_id, status=status, **{**fixed, **more})
 
 
 def listed(*agents: AgentView, at: str = "2026-11-22T06:05:00.000Z") -> bytes:
@@ -197,10 +197,11 @@ def test_seconds_waited_are_those_of_who_waits_now() -> None:
             entry("d", activity="working", activity_since=SINCE),
             entry("e", "inactive", activity="waiting", activity_since=SINCE),
             entry("f", activity="waiting", activity_since="2026-11-22T07:00:00.000Z"),
+            entry("g", "unknown", reason="quiet", activity="waiting", activity_since=SINCE),
         ),
     )
     assert found["coordd_waiting_seconds_max"] == 300
-    assert found["coordd_waiting_seconds"] == 360
+    assert found["coordd_waiting_seconds"] == 660
     nobody = samples(STATUS, numbers(entry("a")))
     assert nobody["coordd_waiting_seconds_max"] == nobody["coordd_waiting_seconds"] == 0
     assert not [name for name in samples(STATUS) if "waiting_seconds" in name]

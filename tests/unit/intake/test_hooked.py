@@ -92,11 +92,31 @@ async def _wait(scene: Scene, one: Container) -> None:
     assert [(entry.kind, entry.subject) for entry in scene.coordd.attention()] == [("waiting", SESSION)]
     for _ in range(60):
         await scene.passes(60)
-        assert one.shown in [("active", "heartbeat", "waiting"), ("unknown", "quiet", None)]
-    assert one.shown == ("unknown", "quiet", None)
+        assert one.shown in [("active", "heartbeat", "waiting"), ("unknown", "quiet", "waiting")]
+        assert [(entry.kind, entry.subject) for entry in scene.coordd.attention()] == [("waiting", SESSION)]
+        assert one.view.waiting_for == "permission prompt"
+    assert one.shown == ("unknown", "quiet", "waiting")
+    since = scene.coordd.attention()[0].since
+    await scene.ends()
+    await scene.passes(600)
+    await scene.starts()
+    await scene.passes(5)
+    assert one.shown == ("unknown", "quiet", "waiting")
+    assert [entry.since for entry in scene.coordd.attention()] == [since]
     one.hook("heartbeat")
     await scene.passes(1)
     assert one.shown == ("active", "heartbeat", "working")
+    assert scene.coordd.attention() == []
+
+
+async def _asked_and_forgotten(scene: Scene, one: Container) -> None:
+    """Nobody says that a container has gone; who waits in it is listed as long as it is shown."""
+    one.hook("Question")
+    await scene.passes(86_000)
+    assert one.shown == ("unknown", "quiet", "waiting")
+    await scene.passes(600)
+    assert one.shown is None
+    assert scene.coordd.attention() == []
 
 
 async def _silence(scene: Scene, one: Container) -> None:
@@ -186,6 +206,7 @@ async def _other_events(scene: Scene, one: Container) -> None:
 
 test_a_call_of_twenty_minutes = of_container(_call)
 test_a_wait_of_an_hour = of_container(_wait)
+test_one_that_waits_for_a_day_is_forgotten = of_container(_asked_and_forgotten)
 test_one_that_was_at_work_and_is_silent_is_dead = of_container(_silence)
 test_the_end_of_a_session_is_an_orderly_end = of_container(_end)
 test_one_that_is_resumed_at_once_has_not_ended = of_container(_quickly_resumed)

@@ -23,7 +23,7 @@ from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS
 
 MAN = Path(__file__).resolve().parents[3] / "packaging" / "man"
-PAGES = ("coordctl.1", "coordd.1", "coordd.toml.5")
+PAGES = ("coordctl.1", "coordd.1", "coordd-alert.1", "coordd.toml.5")
 MACROS = {"TH", "SH", "SS", "PP", "TP", "B", "BR", "RS", "RE", "EX", "EE", "nf", "fi", "br", '\\"'}
 
 
@@ -171,6 +171,9 @@ def assert_taken(group: click.Group, words: list[str], line: str) -> None:
             arguments = arguments[:-1]  # the descriptor of a redirection
         inner = command.make_context("y", list(arguments), parent=context)
         if isinstance(command, click.Group):
+            named = command.make_parser(click.Context(command)).parse_args(list(arguments))[1]
+            if not named and command.invoke_without_command:
+                return
             inner_name, inner_command, rest = command.resolve_command(inner, arguments)
             assert inner_command is not None
             inner_command.make_context(inner_name, rest, parent=inner)

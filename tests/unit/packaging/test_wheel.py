@@ -38,7 +38,11 @@ def test_the_commands_and_the_version() -> None:
     about = distribution("coordd")
     assert about.version == coordd.__version__
     scripts = {entry.name: entry.value for entry in about.entry_points if entry.group == "console_scripts"}
-    assert scripts == {"coordd": "coordd.commands.main:main", "coordctl": "coordd.cli:main"}
+    assert scripts == {
+        "coordd": "coordd.commands.main:main",
+        "coordctl": "coordd.cli:main",
+        "coordd-alert": "coordd.alerts.main:main",
+    }
     assert (Path(coordd.__file__).parent / "py.typed").exists()
 
 
@@ -46,6 +50,6 @@ def test_a_wheel_has_manual_pages_where_man_looks() -> None:
     if not os.environ.get("EXPECT_COORDD_BELOW"):
         return  # in a source tree there is no wheel to look into
     installed = {str(path) for path in files("coordd") or []}
-    for page in ("man1/coordctl.1", "man1/coordd.1", "man5/coordd.toml.5"):
+    for page in ("man1/coordctl.1", "man1/coordd.1", "man1/coordd-alert.1", "man5/coordd.toml.5"):
         assert any(path.endswith(f"share/man/{page}") for path in installed)
     assert not [path for path in installed if path.startswith(("tests/", "contrib/", "packaging/"))]

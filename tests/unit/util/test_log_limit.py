@@ -60,7 +60,7 @@ def test_of_a_kind_so_many_are_shown_and_the_rest_is_counted(
     assert kept.lines == [f"agent {number} is odd" for number in range(MOST)]
     clock.now += WINDOW
     log.warning("another")
-    assert kept.lines[MOST:] == ["… 1,234 more of these in 60 s: agent %s is odd", "another"]
+    assert kept.lines[MOST:] == ["… 1,234 more of these in 60 s, the last: agent 1243 is odd", "another"]
     assert kept.records[MOST].levelno == logging.WARNING
     log.warning("agent %s is odd", "next")  # a new window
     assert kept.lines[-1] == "agent next is odd"
@@ -109,7 +109,7 @@ def test_what_was_counted_is_said_without_another_line(
     logger.addHandler(limited)
     for _ in range(MOST + 5):
         logger.warning("again")
-    eventually(lambda: kept.lines[MOST:] == ["… 5 more of these in 2 s: again"])
+    eventually(lambda: kept.lines[MOST:] == ["… 5 more of these in 2 s, the last: again"])
     eventually(lambda: limited._timer is None)
 
 
@@ -117,7 +117,40 @@ def test_what_was_counted_is_said_at_the_end(log: logging.Logger, kept: Kept) ->
     for _ in range(MOST + 5):
         log.warning("again")
     log.handlers[0].close()
-    assert kept.lines[MOST:] == ["… 5 more of these in 60 s: again"]
+    assert kept.lines[MOST:] == ["… 5 more of these in 60 s, the last: again"]
+
+
+@pytest.mark.parametrize(
+    ("message", "values", "said"),
+    [
+        ("100% of it, %s", (), "100% of it, %s"),
+        ("%d%% of %s", (5, "it"), "5% of it"),
+        ("%(what)s fails", ({"what": "it"},), "it fails"),
+        ("%s", ("x" * 500,), "x" * 120),
+    ],
+)
+def test_what_was_counted_is_said_with_its_values(
+    log: logging.Logger, kept: Kept, message: str, values: tuple[object, ...], said: str
+) -> None:
+    for _ in range(MOST + 2):
+        log.info(message, *values)
+    log.handlers[0].close()
+    assert kept.lines[MOST:] == [f"… 2 more of these in 60 s, the last: {said}"]
+
+
+def test_a_message_that_does_not_fit_its_values_costs_no_other_line(kept: Kept) -> None:
+    logger = logging.Logger("test")
+    limited = Limited(kept)
+    window = log_limit._Window(0.0)
+    window.hide(logging.LogRecord("test", logging.INFO, "", 0, "%s and %s", ("one",), None))
+    limited._windows["test", logging.INFO, "%s and %s"] = window
+    logger.addHandler(limited)
+    logger.info("another")
+    limited.close()
+    assert kept.lines == [
+        "… 1 more of these in 60 s, the last: a message that cannot be put together",
+        "another",
+    ]
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def test_where_hooks_leave_their_files() -> None:
     home = "/home/me/.local/state/coordd/hooks"
     assert folders_of({"HOME": "/home/me"}) == (home,)
     assert folders_of({"HOME": "/home/me", "XDG_STATE_HOME": "relative"}) == (home,)
+    assert folders_of({"HOME": "me", "XDG_STATE_HOME": "relative"}) == ()
     assert folders_of({"HOME": "/home/me", "XDG_STATE_HOME": "/home/me/.local/state"}) == (home,)
     assert folders_of({"HOME": "/home/me", "XDG_STATE_HOME": "/s"}) == ("/s/coordd/hooks", home)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from coordd.sources.hooks.folder import HookFolder, is_session, session_named
 
 ONE = "321e2ec7-0b1c-4a57-9a38-0f6b0de0a5c1"
 OTHER = "00000000-0b1c-4a57-9a38-0f6b0de0a5c1"
+ALONE = "A0000000-0b1c-4a57-9a38-0f6b0de0a5c1"
 
 
 def touch(folder: Path, name: str, at: float | None = None) -> float:
@@ -63,11 +65,11 @@ def test_what_was_told_before_the_machine_was_started_is_of_a_session_that_ended
     for session, at in ((ONE, 1000.0), (OTHER, 3000.0)):
         touch(tmp_path, f"{session}.Stop", at)
         touch(tmp_path, f"{session}.heartbeat", at - 100)
-    touch(tmp_path, "alone.heartbeat", 1000.0)
+    touch(tmp_path, f"{ALONE}.heartbeat", 1000.0)
     folder = HookFolder(str(tmp_path))
     folder.boot = 2000.0
     words = {name: one.hooks.word for name, one in folder.read_all().items() if one.hooks is not None}
-    assert words == {ONE: "ended", OTHER: "over", "alone": "works"}
+    assert words == {ONE: "ended", OTHER: "over", ALONE: "works"}
     ended = folder.read([ONE])[ONE]
     assert ended is not None
     assert ended.hooks is not None
@@ -78,14 +80,16 @@ def test_nothing_is_opened_and_what_is_no_file_is_said(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / f"{ONE}.Stop")
     (tmp_path / f"{ONE}.heartbeat").symlink_to("/etc/shadow")
     (tmp_path / f"{OTHER}.Stop").mkdir()
-    (tmp_path / f"{OTHER}.heartbeat").write_text("a secret")
+    (tmp_path / f"{OTHER}.heartbeat").touch()
     (tmp_path / f"{OTHER}.heartbeat").chmod(0)
+    (tmp_path / f"{OTHER}.SessionEnd").write_text("a secret")
     folder = HookFolder(str(tmp_path))
     assert set(folder.read_all()) == {OTHER}
     assert folder.malformed == {
         f"{tmp_path}/{ONE}.Stop": "a FIFO",
         f"{tmp_path}/{ONE}.heartbeat": "a symbolic link, which is not followed",
         f"{tmp_path}/{OTHER}.Stop": "a directory",
+        f"{tmp_path}/{OTHER}.SessionEnd": "not empty, as all that hooks leave is",
     }
     (tmp_path / f"{ONE}.Stop").unlink()
     touch(tmp_path, f"{ONE}.Stop")
@@ -95,7 +99,22 @@ def test_nothing_is_opened_and_what_is_no_file_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["x", ".Stop", f"{ONE}", f"{ONE}.stop", f"{ONE}.Stop~", f"{ONE}.Stop.tmp", f"a b.{'Stop'}", "é.Stop"],
+    [
+        "x",
+        ".Stop",
+        f"{ONE}",
+        f"{ONE}.stop",
+        f"{ONE}.Stop~",
+        f"{ONE}.Stop.tmp",
+        "a b.Stop",
+        "é.Stop",
+        "short.Stop",
+        f"{ONE}0.Stop",
+        f"{ONE[:-1]}.Stop",
+        f"{ONE[:-1]}g.Stop",
+        f"{ONE.replace('-', '_')}.Stop",
+        f"{ONE.replace('-', '')}.Stop",
+    ],
 )
 def test_other_names_are_nobody(tmp_path: Path, name: str) -> None:
     touch(tmp_path, name)
@@ -107,16 +126,17 @@ def test_other_names_are_nobody(tmp_path: Path, name: str) -> None:
 
 @given(st.text())
 def test_whatever_is_asked_for_is_nobody_or_a_session(text: str) -> None:
-    assert not is_session(text) or ("/" not in text and 0 < len(text) <= 128)
+    assert not is_session(text) or ("/" not in text and len(text) == 36)
 
 
 def test_more_files_than_are_read_are_said(tmp_path: Path) -> None:
-    for number in range(20):
-        touch(tmp_path, f"s{number}.Stop")
+    sessions = [str(uuid.UUID(int=number)) for number in range(20)]
+    for session in sessions:
+        touch(tmp_path, f"{session}.Stop")
     folder = HookFolder(str(tmp_path), max_files=5)
     assert len(folder.read_all()) == 5
     assert folder.over_limit == "more than 5 files of hooks; the rest is not read"
-    assert sum(one is not None for one in folder.read([f"s{number}" for number in range(20)]).values()) == 5
+    assert sum(one is not None for one in folder.read(sessions).values()) == 5
 
 
 @pytest.mark.parametrize("place", ["missing", "file"])
