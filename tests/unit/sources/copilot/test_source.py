@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sources import Follower
 
 from coordd.agents.session import Session
 from coordd.host.processes import glance
+from coordd.runtime.pace import SHARE
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN
 from coordd.sources.copilot import sessions as sessions_module
@@ -271,6 +273,28 @@ async def test_the_ones_that_ended_first_give_way(scene: Scene, monkeypatch: pyt
         one.exit()
     await scene.follower.catch_up(lambda: len(scene.follower.known) == 2)
     assert not any(scene.follower.is_present(name) for name in scene.follower.known)
+
+
+async def test_a_home_that_takes_long_to_read_is_polled_less_often(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look into each folder there ever was may be much, and is a twentieth of the time at most."""
+    look = sessions_module.Sessions.look_at_all
+    cost = 2 * POLL / SHARE
+
+    def slow(self: sessions_module.Sessions, wall: float) -> None:
+        ends = time.monotonic() + cost
+        while time.monotonic() < ends:
+            pass
+        look(self, wall)
+
+    monkeypatch.setattr(sessions_module.Sessions, "look_at_all", slow)
+    scene.source._watch.close()
+    await scene.start()
+    assert scene.source.interval >= 2 * POLL
+    monkeypatch.undo()
+    await scene.follower.read()
+    assert scene.source.interval < 2 * POLL
 
 
 async def test_what_cannot_be_watched_is_polled(scene: Scene) -> None:
