@@ -60,11 +60,11 @@ class Condition:
 def of_entry(entry: Mapping[str, Any]) -> Condition | None:
     """Return the condition that an entry of ``attention`` is; None for one that is none."""
     kind, subject, workspace = entry.get("kind"), entry.get("subject"), entry.get("workspace")
-    if kind not in ATTENTION or not isinstance(subject, str):
+    if not isinstance(kind, str) or kind not in ATTENTION or not isinstance(subject, str):
         return None
     command = entry.get("command")
     return Condition(
-        kind=str(kind),
+        kind=kind,
         workspace=_text(workspace) if isinstance(workspace, str) else None,
         subject=_text(subject),
         id=_text(str(entry.get("id"))),

@@ -109,8 +109,8 @@ class Engine:
         there = set(present)
         return [one for slot, one in self.fires.items() if one.kind in kinds and slot not in there]
 
-    def describe(self, slot: Slot, name: str | None, project: str | None) -> None:
-        """Note the name and the project of an agent that something is about.
+    def describe(self, slot: Slot, name: str | None, project: str | None, now: Moment) -> None:
+        """Note the name and the project of what something is about.
 
         ``workspaces`` of a rule chooses by the project, too, so a rule may come to tell it only now.
         """
@@ -120,7 +120,7 @@ class Engine:
         self.fires[slot] = condition = replace(known, name=name, project=project)
         for one in self._gatherings.values():
             if _wants(one.rule, condition):
-                one.describe(condition)
+                one.open(condition, now)
 
     def mute(self, mute: Mute) -> None:
         """Tell nothing of what this mutes until its time; raises ValueError where there are too many."""

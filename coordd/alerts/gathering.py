@@ -142,12 +142,6 @@ class Gathering:
             track.hold(math.inf, 0.0)
             self.close(condition.slot, "left", now, now.mono)
 
-    def describe(self, condition: Condition) -> None:
-        """Note what is known of something that fires by now: a name, a project."""
-        track = self.tracks.get(condition.slot)
-        if track is not None and track.condition.id == condition.id:
-            track.condition = condition
-
     def muted(self) -> None:
         """Note that something may be muted now: what is over and untold stays so."""
         for slot in list(self._waiting):

@@ -111,6 +111,26 @@ def test_a_kill_is_told_with_the_next_command(scene: Scene, has: Processes) -> N
         assert scene.told_of("killed", two) == 0
 
 
+def test_a_rule_of_a_project_tells_of_its_worktrees_wherever_they_lie(scene: Scene, has: Processes) -> None:
+    shop, worktree = scene.work / "shop", scene.work.parent / "elsewhere" / "wt"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(shop)]
+    shop.mkdir(parents=True)
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    subprocess.run([*git, "worktree", "add", "-q", str(worktree)], check=True)
+    scene.rule(on=["waiting", "mass"], workspaces=[str(shop)])
+    with scene.coordd() as daemon, alerting(scene.home):
+        sessions = [scene.session(has, str(worktree)) for _ in range(4)]
+        eventually(lambda: len(daemon.statuses()) == 4)
+        sessions[0].status("waiting", "permission prompt")
+        eventually(lambda: scene.told_of("waiting", sessions[0]) == 1)
+        for one in sessions:
+            Processes.kill(one.process)
+        eventually(lambda: ("mass", str(worktree)) in scene.told.entries())
+        told = [entry for message in scene.told.messages() for entry in message["entries"]]
+        assert {entry["project"] for entry in told} == {str(shop)}
+
+
 def test_the_end_of_a_long_turn_is_told_where_it_is_wanted(scene: Scene, has: Processes) -> None:
     scene.rule(on=["finished"], finished_after="0s")
     with scene.coordd() as daemon, alerting(scene.home):

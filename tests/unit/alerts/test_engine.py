@@ -13,7 +13,7 @@ from alert_play import NIGHT, START, Play, a_rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.alerts.conditions import Condition
+from coordd.alerts.conditions import Condition, Slot
 from coordd.alerts.gathering import APART, BURST, GATHER, LONGEST, PER
 from coordd.alerts.mutes import Mute
 
@@ -233,6 +233,19 @@ def test_finished_is_told_at_once_each_time() -> None:
         play.engine.happen(done, play.now)
         play.wait(60)
     assert play.states() == ["happened"] * 3
+
+
+@pytest.mark.parametrize("kind", ["waiting", "killed", "mass"])
+def test_a_rule_of_a_project_tells_what_turns_out_to_be_of_its_worktree(kind: str) -> None:
+    play = Play([a_rule(workspaces=("/src/shop",)), a_rule("other", workspaces=("/src/api",))])
+    play.begin("a", kind, workspace="/elsewhere/wt")
+    play.wait(0.5)
+    play.engine.describe(Slot(kind, "/elsewhere/wt", "a"), "name", "/src/shop", play.now)
+    play.wait(5)
+    play.end("a", kind, workspace="/elsewhere/wt")
+    play.wait(3600)
+    assert [draft.rule.name for _, draft in play.drafts] == ["r", "r"]
+    assert play.states("a") == ["firing", "resolved"]
 
 
 def test_a_rule_of_some_workspaces_hears_of_no_other() -> None:
