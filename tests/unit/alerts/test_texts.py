@@ -64,6 +64,19 @@ def test_without_a_name_it_is_the_beginning_of_the_id() -> None:
     assert message(told(subject="reviewer-7")).title.startswith("reviewer-7 waits")
 
 
+def test_what_needs_a_person_stands_first_after_a_night_of_finished_turns() -> None:
+    done = [told("finished", f"d{n}", state="happened", text="has finished") for n in range(LISTED)]
+    over = [told("stalled", f"o{n}", state="resolved", text="stalled") for n in range(LISTED)]
+    late = [
+        told("killed", "gone", state="happened", text="killed", since=START + 40),
+        told("waiting", "w", since=START + 50),
+    ]
+    one = message(*done, *over, *(Told(t.condition, t.state, START + 50, 1) for t in late), state="digest")
+    assert one.title.partition(": ")[2].partition(": ")[2].startswith("w waits, gone killed, d0 has finished")
+    assert [line.partition(" ")[0] for line in one.text.split("\n")[:3]] == ["w", "gone", "d0"]
+    assert [entry.subject for entry in one.entries[:2]] == ["w", "gone"]
+
+
 def test_several() -> None:
     some = [
         told(name="shop-12"),
