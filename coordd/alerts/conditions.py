@@ -21,6 +21,12 @@ ATTENTION = frozenset({"waiting", "blocked", "stalled", "killed", "mass", "orpha
 OF_AGENTS = frozenset({"waiting", "blocked", "stalled", "killed", "finished"})
 """The kinds whose subject is an agent."""
 
+TOGETHER = 60.0
+"""Seconds within which agents fall that fall together."""
+
+NOWHERE = "redis"
+"""The subject of a group that fell and has no workspace."""
+
 _LONGEST = 1000
 """Characters of a text of the daemon's that are kept."""
 

@@ -22,11 +22,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coordd.alerts.conditions import Condition, Slot
+from coordd.alerts.conditions import NOWHERE, TOGETHER, Condition, Slot
 from coordd.alerts.message import EntryState, MessageState
 from coordd.alerts.moment import Moment
 from coordd.alerts.mutes import Mutes
-from coordd.alerts.phases import READY, WAITING, Phase
+from coordd.alerts.phases import READY, UNTOLD, WAITING, Phase
 from coordd.alerts.rules import Rule
 from coordd.alerts.track import End, Track
 
@@ -110,6 +110,9 @@ class Gathering:
                 self.uncounted += 1
                 return
             track = self.tracks[slot] = Track(condition, Phase.PENDING, began, now.mono)
+            track.told_at = self._told_with_others(condition)
+            if track.told_at is not None:
+                track.phase = Phase.TOLD
         else:
             known = track.fires and track.condition.id == condition.id
             if not known:
@@ -119,6 +122,20 @@ class Gathering:
                 return
         self._newest = now.mono
         self._sort(track)
+
+    def _told_with_others(self, condition: Condition) -> float | None:
+        """Return when a killed agent was told as one of those that fell together; None for never.
+
+        Once somebody lives there again, the daemon lists each of those that fell for itself.
+        """
+        if condition.kind != "killed" or condition.since is None:
+            return None
+        workspace = condition.workspace or ""
+        group = self.tracks.get(Slot("mass", workspace, workspace or NOWHERE))
+        if group is None or group.condition.since is None or group.phase in UNTOLD:
+            return None
+        apart = condition.since - group.condition.since
+        return group.told_at if 0 <= apart <= TOGETHER else None
 
     def close(self, slot: Slot, how: End, now: Moment, at: float) -> None:
         """Note that something ended at a monotonic time."""

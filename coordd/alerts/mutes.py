@@ -5,14 +5,18 @@ Pure state; times are epoch seconds. There are :data:`MOST` mutes at most.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from coordd.alerts.conditions import Condition
+from coordd.util.text import escape
 
 MOST = 1000
 _BEGINNING = 8
-"""Characters of an agent's id that stand for all of it, as a person types them."""
+"""Characters of a UUID that stand for all of it, as a person types them. Of other ids none do: they are
+often the beginnings of others."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,10 @@ class Mute:
             return False
         if self.agent is None or self.agent in (condition.subject, condition.name):
             return True
-        return len(self.agent) >= _BEGINNING and condition.subject.startswith(self.agent)
+        typed, subject = self.agent, condition.subject
+        if typed in (escape(subject), escape(condition.name or "")):  # as tables and messages show it
+            return True
+        return len(typed) >= _BEGINNING and subject.startswith(typed) and bool(_UUID.fullmatch(subject))
 
 
 class Mutes:

@@ -111,6 +111,20 @@ def test_a_kill_is_told_with_the_next_command(scene: Scene, has: Processes) -> N
         assert scene.told_of("killed", two) == 0
 
 
+def test_a_group_that_was_killed_is_told_once_although_one_comes_back(scene: Scene, has: Processes) -> None:
+    scene.rule(on=["killed"])
+    with scene.coordd() as daemon, alerting(scene.home) as alerts:
+        sessions = [scene.session(has, "shop") for _ in range(4)]
+        eventually(lambda: len(daemon.statuses()) == 4)
+        for one in sessions:
+            Processes.kill(one.process)
+        eventually(lambda: [kind for kind, _ in scene.told.entries("firing")] == ["mass"])
+        scene.session(has, "shop")
+        eventually(lambda: [kind for kind, _ in scene.told.entries("resolved")] == ["mass"])
+        assert [one["phase"] for one in alerts.status()["firing"]] == ["told"] * 4
+        assert len(scene.told.messages()) == 2
+
+
 def test_a_rule_of_a_project_tells_of_its_worktrees_wherever_they_lie(scene: Scene, has: Processes) -> None:
     shop, worktree = scene.work / "shop", scene.work.parent / "elsewhere" / "wt"
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(shop)]

@@ -85,6 +85,40 @@ def test_what_comes_together_is_one_message() -> None:
     assert len(play.drafts[0][1].told) == 300
 
 
+def killed(subject: str, since: float, workspace: str = "/w") -> Condition:
+    return Condition(
+        kind="killed", workspace=workspace, subject=subject, id="1", since=since, text="killed", command=None
+    )
+
+
+def test_who_was_told_as_one_of_a_group_is_not_told_again_when_somebody_lives_there_again() -> None:
+    play = Play([a_rule()])
+    play.begin("/w", "mass")
+    play.wait(100)
+    for number in range(300):
+        play.engine.open(killed(f"a{number}", START + number / 10), play.now)
+    play.engine.open(killed("earlier", START - 20), play.now)
+    play.engine.open(killed("later", START + 80), play.now)
+    play.engine.open(killed("elsewhere", START, "/x"), play.now)
+    play.end("/w", "mass")
+    play.wait(3600)
+    firing = [one.condition.subject for one in play.told if one.state == "firing"]
+    assert sorted(firing) == ["/w", "earlier", "elsewhere", "later"]
+    play.end("a7", "killed")
+    play.wait(100)
+    assert play.states("a7") == ["resolved"]
+
+
+def test_a_group_of_which_nobody_was_told_leaves_its_dead_to_be_told() -> None:
+    play = Play([a_rule(hold=30.0)])
+    play.begin("/w", "mass")
+    play.wait(10)
+    play.engine.open(killed("a", START), play.now)
+    play.end("/w", "mass")
+    play.wait(100)
+    assert [one.condition.subject for one in play.told] == ["a"]
+
+
 def test_a_crowd_that_keeps_coming_is_not_waited_for() -> None:
     play = Play([a_rule()])
     for number in range(100):

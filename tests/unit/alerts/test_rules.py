@@ -111,6 +111,11 @@ def test_which_workspaces_a_rule_is_for() -> None:
     assert not rule.wants("killed", "/srv/app", None)
 
 
+def test_a_rule_that_tells_of_the_killed_tells_of_those_that_fell_together() -> None:
+    (rule,) = rules('[[alert]]\nname = "a"\non = ["killed"]\nexec = ["x"]')
+    assert rule.kinds == {"killed", "mass"}
+
+
 # who can write the file
 
 
