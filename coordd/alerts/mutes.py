@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from coordd.alerts.conditions import Condition
-from coordd.util.text import escape
 
 MOST = 1000
 _BEGINNING = 8
@@ -31,12 +30,9 @@ class Mute:
         """Return whether it mutes what a rule tells of something."""
         if self.rule not in (None, rule):
             return False
-        if self.agent is None or self.agent in (condition.subject, condition.name):
+        if self.agent is None or self.agent == condition.name:
             return True
-        typed, subject = self.agent, condition.subject
-        if typed in (escape(subject), escape(condition.name or "")):  # as tables and messages show it
-            return True
-        return len(typed) >= _BEGINNING and subject.startswith(typed) and bool(_UUID.fullmatch(subject))
+        return _means(self.agent, condition.subject)
 
 
 class Mutes:
@@ -64,7 +60,8 @@ class Mutes:
         kept = [
             one
             for one in self._mutes
-            if (rule is not None and one.rule != rule) or (agent is not None and one.agent != agent)
+            if (rule is not None and one.rule != rule)
+            or (agent is not None and (one.agent is None or not _means(agent, one.agent)))
         ]
         ended = len(self._mutes) - len(kept)
         self._mutes = kept
@@ -78,3 +75,9 @@ class Mutes:
     def until(self, rule: str, condition: Condition) -> float | None:
         """Return until when what a rule tells of something is muted; None if it is not."""
         return max((one.until for one in self._mutes if one.covers(rule, condition)), default=None)
+
+
+def _means(typed: str, agent_id: str) -> bool:
+    if len(typed) >= _BEGINNING and _UUID.fullmatch(agent_id):
+        return agent_id.startswith(typed)
+    return typed == agent_id

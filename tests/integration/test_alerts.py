@@ -498,6 +498,29 @@ def test_without_a_daemon_it_waits_for_one(scene: Scene, has: Processes) -> None
 # coordctl
 
 
+def test_a_mute_names_its_agent_as_every_command_does(scene: Scene, has: Processes) -> None:
+    scene.rule(on=["waiting"])
+    with scene.coordd() as daemon, alerting(scene.home) as alerts:
+        one, two = scene.session(has), scene.session(has)
+        eventually(lambda: len(daemon.statuses()) == 2)
+
+        def muted(agent: str) -> list[str]:
+            done = alerts.ctl("mute", "2h", "--agent", agent)
+            assert done.returncode == 0, done.stderr
+            assert ("is known" in done.stderr) == (agent == "nobody")
+            found = [mute["agent"] for mute in alerts.status()["mutes"]]
+            assert alerts.ctl("unmute", "--agent", agent).stdout == "1 mute has ended.\n"
+            return found
+
+        assert muted(one.session_id[:8]) == [one.session_id]
+        assert muted(f"{two.session_id[:8]}…") == [two.session_id]
+        assert muted("work-12") == ["work-12"]  # the name of both
+        assert muted("nobody") == ["nobody"]
+        several = alerts.ctl("mute", "2h", "--agent", one.session_id[:6])
+        assert (several.returncode, alerts.status()["mutes"]) == (1, [])
+        assert "may mean 2 agents" in several.stderr
+
+
 def test_coordctl_shows_tries_and_mutes(scene: Scene, has: Processes) -> None:
     scene.rule(on=["waiting"])
     with scene.coordd() as daemon, alerting(scene.home) as alerts:

@@ -218,6 +218,34 @@ def test_muted_is_not_told_and_what_still_fires_is_told_at_its_end() -> None:
     assert play.states("b") == ["firing", "resolved"]
 
 
+@pytest.mark.parametrize(
+    ("agent", "mutes", "not_"),
+    [
+        ("reviewer", ["reviewer"], ["reviewer-2", "reviewer-security"]),
+        ("6b4e1f02", ["6b4e1f02-0000-4000-8000-000000000001"], ["6b4e1f02-and-more"]),
+        ("6b4e1f", [], ["6b4e1f02-0000-4000-8000-000000000001"]),
+    ],
+)
+def test_a_mute_of_one_agent_is_of_no_other_whose_id_begins_alike(
+    agent: str, mutes: list[str], not_: list[str]
+) -> None:
+    play = Play([a_rule()])
+    play.engine.mute(Mute(START + 7200, agent=agent))
+    for one in [*mutes, *not_]:
+        play.begin(one)
+    play.wait(60)
+    assert sorted(one.condition.subject for one in play.told) == sorted(not_)
+
+
+def test_the_beginning_of_a_uuid_ends_its_mute() -> None:
+    play = Play([a_rule()])
+    play.engine.mute(Mute(START + 7200, agent="6b4e1f02-0000-4000-8000-000000000001"))
+    play.engine.mute(Mute(START + 7200, agent="reviewer-2"))
+    assert play.engine.unmute(None, "reviewer") == 0
+    assert play.engine.unmute(None, "6b4e1f02") == 1
+    assert play.engine.unmute(None, "reviewer-2") == 1
+
+
 def test_what_ends_while_it_is_muted_stays_unsaid() -> None:
     play = Play([a_rule()])
     play.begin("told")
