@@ -104,6 +104,12 @@ class Engine:
             if _wants(one.rule, condition) and (rules is None or one.rule.name in rules):
                 one.happen(condition, now)
 
+    def forget(self) -> None:
+        """Forget what fires and what was told of it: it is another daemon that tells now."""
+        self.fires.clear()
+        for one in self._gatherings.values():
+            one.forget()
+
     def missing(self, kinds: Collection[str], present: Iterable[Slot]) -> list[Condition]:
         """Return what fires of these kinds as far as is known, and is not among what is there."""
         there = set(present)

@@ -126,6 +126,7 @@ class Feed:
             missed = int(number(answer.get("missed")) or 0)
             self.settled = self.settled and not missed
         else:
+            self._recognise(as_dict(answer.get("status")))
             await self._begin(link, answer, heard.at)
             heard.place, heard.at = f"{run}:{answer.get('seq')}", str(answer.get("timestamp"))
         heard.stopped = False
@@ -142,6 +143,18 @@ class Feed:
                     self._changed()
         finally:
             watch.cancel()
+
+    def _recognise(self, status: dict[str, Any]) -> None:
+        """Forget what another daemon told, such as a project's: this one says nothing of its agents."""
+        heard, records = self._memory.heard, as_dict(status.get("daemon")).get("metrics_dir")
+        if not isinstance(records, str):
+            return
+        if heard.records not in (None, records):
+            log.warning("this is another coordd than before: what that one told is forgotten")
+            self._memory.engine.forget()
+            self._memory.turns.forget()
+            heard.at = None
+        heard.records = records
 
     def _found(self, link: Link) -> None:
         self._memory.engine.close(_DAEMON, "over", now())
@@ -238,7 +251,7 @@ class Feed:
     def _lost(self, error: Exception) -> None:
         moment, heard = now(), self._memory.heard
         crashed = error.crashed if isinstance(error, DaemonNotRunning) else None
-        words = str(error).partition("\n")[0]
+        words = str(error).partition("\n")[0].removesuffix(" Tried:").removesuffix(".")
         if self.connected:
             log.warning("no daemon: %s", words)
         self.connected, self.trouble = False, words

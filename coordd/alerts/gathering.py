@@ -89,6 +89,12 @@ class Gathering:
             self.tracks[track.condition.slot] = track
             self._sort(track)
 
+    def forget(self) -> None:
+        """Forget all that is followed."""
+        self.tracks.clear()
+        self._waiting.clear()
+        self.kept, self.uncounted = False, 0
+
     def change(self, rule: Rule) -> None:
         """Go on with a rule that is another one by now; what it does not tell any more is forgotten."""
         self.rule = rule

@@ -18,6 +18,7 @@ TOLD = 10
 """Messages that are shown; ``--json`` has a hundred."""
 FIRING = 30
 _TEXT = 60
+_WHO = 40
 
 
 def alerts_text(document: dict[str, Any], view: View) -> Iterator[str]:
@@ -97,7 +98,7 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
                 when(one.get("since")),
                 shown(one.get("rule")),
                 shown(one.get("kind")),
-                shown(one.get("name") or one.get("subject")),
+                clipped(shown(one.get("name") or one.get("subject")), _WHO),
                 clipped(shown(one.get("text")), _TEXT),
                 told,
             ]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from alerting import Told, alerting, config_of
-from live import Coordd, environment, running
+from live import Coordd, Project, environment, running, watching
 from played_claude import PlayedSession, Processes, home, processes
 from waiting import eventually, until
 
@@ -214,6 +214,27 @@ def test_a_daemon_that_is_restarted_is_followed_and_nothing_told_twice(scene: Sc
             eventually(lambda: len(scene.told.entries("resolved")) == 2)
         assert scene.told_of("waiting", one, "firing") == 1
         assert ("daemon", "coordd") not in scene.told.entries()  # it was stopped in order
+
+
+def test_another_daemon_says_nothing_of_the_agents_of_the_first(
+    scene: Scene, has: Processes, tmp_path: Path
+) -> None:
+    scene.rule(on=["waiting"])
+    with scene.coordd() as daemon, watching(Project(tmp_path / "other"), tmp_path) as other:
+        one = scene.session(has, "a")
+        eventually(lambda: one.session_id in daemon.statuses())
+        with alerting(scene.home) as alerts:
+            one.status("waiting", "permission prompt")
+            eventually(lambda: scene.told_of("waiting", one) == 1)
+            assert alerts.stop() == 0
+        with alerting(scene.home, "--socket", str(other.socket)) as alerts:
+            assert alerts.ctl("test", "r").returncode == 0
+            eventually(lambda: alerts.status()["firing"] == [])
+            assert "another coordd than before" in alerts.logged()
+            assert alerts.stop() == 0
+        assert scene.told.entries("resolved") == []
+        with alerting(scene.home):
+            eventually(lambda: scene.told_of("waiting", one) == 2)
 
 
 def test_a_daemon_that_is_killed_is_told_of_and_what_it_told_is_not_over(

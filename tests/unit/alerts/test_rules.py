@@ -207,9 +207,10 @@ def test_a_missing_file_is_the_built_in_rule(tmp_path: Path) -> None:
 
 def test_what_is_no_toml_or_no_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / "coordd.toml"
-    path.write_text("[[alert")
-    with pytest.raises(ConfigError, match="expected TOML"):
-        load(str(path), required=True, environ={})
+    for text in ("[[alert", f"x = {'[' * 20_000}", f"x = {'9' * 5_000}"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="expected TOML"):
+            load(str(path), required=True, environ={})
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ConfigError, match="not a FIFO"):
