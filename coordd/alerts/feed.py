@@ -251,7 +251,7 @@ class Feed:
     def _lost(self, error: Exception) -> None:
         moment, heard = now(), self._memory.heard
         crashed = error.crashed if isinstance(error, DaemonNotRunning) else None
-        words = str(error).partition("\n")[0].removesuffix(" Tried:").removesuffix(".")
+        words = str(error).partition("\n")[0].removesuffix(" Tried:")
         if self.connected:
             log.warning("no daemon: %s", words)
         self.connected, self.trouble = False, words

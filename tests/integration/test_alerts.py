@@ -508,6 +508,8 @@ def test_without_a_daemon_it_waits_for_one(scene: Scene, has: Processes) -> None
     scene.rule(on=["waiting", "daemon"])
     with alerting(scene.home, follows=False) as alerts:
         assert alerts.status()["daemon"]["connected"] is False
+        eventually(lambda: "no socket answers" in str(alerts.status()["daemon"]["error"]))
+        assert alerts.ctl().stdout.splitlines()[0].endswith("no socket answers.")
         with scene.coordd():
             eventually(alerts.follows)
             one = scene.session(has)

@@ -1,0 +1,27 @@
+"""Test what ``coordctl alerts`` shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordd.cli.alerts_text import alerts_text
+from coordd.cli.view import View
+
+FIRES: dict[str, Any] = {
+    "rule": "r",
+    "kind": "waiting",
+    "subject": "6b4e1f02",
+    "since": "2026-11-28T05:00:00.000Z",
+    "text": "waits for you: permission prompt",
+    "phase": "told",
+    "told_at": "2026-11-28T05:00:30.000Z",
+}
+
+
+def test_a_long_name_makes_no_row_wide() -> None:
+    firing = [{**FIRES, "name": "x" * 5000}, {**FIRES, "name": "\x1b[31m" * 50}, {**FIRES, "name": None}]
+    document = {"timestamp": "2026-11-28T05:01:00.000Z", "daemon": {}, "firing": firing, "firing_total": 3}
+    lines = list(alerts_text(document, View(utc=True)))
+    assert max(map(len, lines)) < 180
+    assert not any("\x1b" in line for line in lines)
+    assert any("6b4e1f02" in line for line in lines)
