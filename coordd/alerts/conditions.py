@@ -116,7 +116,7 @@ def sink_failing(name: str, text: str, at: float) -> Condition:
 
 def daemon_gone(text: str, at: float) -> Condition:
     """Return the condition of a daemon that is gone, or does not answer, since a time."""
-    return _own("daemon", "coordd", _text(text), "coordctl doctor", at)
+    return _own("daemon", "coordd", _text(text).removesuffix("."), "coordctl doctor", at)
 
 
 def of_sample(sample: Mapping[str, Any], thresholds: Iterable[Threshold]) -> dict[Slot, Condition | None]:

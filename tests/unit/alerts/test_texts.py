@@ -11,7 +11,7 @@ from alert_play import START, a_rule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.alerts.conditions import Condition
+from coordd.alerts.conditions import Condition, daemon_gone
 from coordd.alerts.gathering import Draft, Told
 from coordd.alerts.message import LISTED, EntryState, Message, MessageState
 from coordd.alerts.moment import Moment
@@ -56,6 +56,14 @@ def test_one_that_waits() -> None:
     assert one.text == (
         "shop-12 (~/src/shop) waits for you: permission prompt, in its terminal (pts/3, pid 7), "
         f"since {clock}; coordctl agent 6b4e1f02-0000-4000-8000-000000000001"
+    )
+
+
+def test_a_daemon_that_does_not_answer_is_a_sentence_without_a_stop_in_it() -> None:
+    gone = daemon_gone("does not answer: /run/x.sock: no answer within 10 s.", START)
+    clock = time.strftime("%H:%M", time.gmtime(START))
+    assert message(Told(gone, "firing", START, 1)).text == (
+        f"coordd does not answer: /run/x.sock: no answer within 10 s, since {clock}; coordctl doctor"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coordd.cli.alerts import troubled
 from coordd.cli.alerts_text import alerts_text
 from coordd.cli.view import View
 
@@ -25,3 +26,18 @@ def test_a_long_name_makes_no_row_wide() -> None:
     assert max(map(len, lines)) < 180
     assert not any("\x1b" in line for line in lines)
     assert any("6b4e1f02" in line for line in lines)
+
+
+def test_an_action_that_works_hides_none_that_fails() -> None:
+    def told(rule: str, action: str, error: str | None) -> dict[str, Any]:
+        return {"rule": rule, "outcomes": [{"action": action, "error": error}]}
+
+    rules = [
+        {"name": "a", "actions": [{"action": "exec x", "problem": None}]},
+        {"name": "b", "actions": [{"action": "webhook h", "problem": None}]},
+    ]
+    newest_first = [told("a", "exec x", None), told("b", "webhook h", "it refuses")]
+    assert troubled({"rules": rules, "told": newest_first})
+    assert not troubled({"rules": rules, "told": [told("b", "webhook h", None), *newest_first]})
+    assert not troubled({"rules": rules, "told": [told("gone", "webhook h", "it refuses")]})
+    assert not troubled({"rules": rules[:1], "told": newest_first})
