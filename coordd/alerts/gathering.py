@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coordd.alerts.conditions import NOWHERE, TOGETHER, Condition, Slot
+from coordd.alerts.conditions import NOWHERE, OF_AGENTS, TOGETHER, Condition, Slot
 from coordd.alerts.message import EntryState, MessageState
 from coordd.alerts.moment import Moment
 from coordd.alerts.mutes import Mutes
@@ -193,7 +193,7 @@ class Gathering:
             if muted is not None:
                 later = min(later, max(now.to_mono(muted), at, now.mono + 1.0))
             elif track.phase is Phase.ENDING:
-                ends = min(ends, at)
+                ends = min(ends, max(at, self._death_told_at(track.condition)))
             else:
                 news = min(news, at)
             crowd += muted is None and at <= now.mono + GATHER
@@ -203,6 +203,22 @@ class Gathering:
             max(self._window(ends, crowd), self._gate_of_ends(), quiet),
             later,
         )
+
+    def _death_told_at(self, condition: Condition) -> float:
+        """Return when the end of an agent is told of which something else has ended by that.
+
+        A message that the agent waits no longer, alone and before that of its death, would sound well.
+        """
+        workspace = condition.workspace or ""
+        deaths = (
+            Slot("killed", workspace, condition.subject),
+            Slot("mass", workspace, workspace or NOWHERE),
+        )
+        for slot in deaths if condition.kind in OF_AGENTS else ():
+            death = self.tracks.get(slot)
+            if death is not None and slot in self._waiting and death.fires:
+                return death.ready_at(self.rule.hold, self._apart)
+        return -math.inf
 
     def _window(self, ready: float, crowd: int) -> float:
         """Return when what comes together has come, by when the first of it was ready."""

@@ -119,6 +119,38 @@ def test_a_group_of_which_nobody_was_told_leaves_its_dead_to_be_told() -> None:
     assert [one.condition.subject for one in play.told] == ["a"]
 
 
+@pytest.mark.parametrize(("kind", "subject"), [("killed", "a"), ("mass", "/w")])
+def test_that_the_killed_wait_no_longer_is_told_with_their_death(kind: str, subject: str) -> None:
+    play = Play([a_rule(hold=30.0), a_rule("other", kinds=frozenset({"waiting"}))])
+    play.begin("a")
+    play.wait(100)
+    play.end("a")
+    play.begin(subject, kind)
+    play.wait(100)
+    told = [
+        [(one.condition.kind, one.state) for one in draft.told]
+        for _, draft in play.drafts
+        if draft.rule.name == "r"
+    ]
+    assert [sorted(one) for one in told] == [
+        [("waiting", "firing")],
+        sorted([(kind, "firing"), ("waiting", "resolved")]),
+    ]
+    assert play.states("a").count("resolved") == 2  # the rule that hears of no deaths tells the end at once
+
+
+def test_that_somebody_waits_no_longer_is_told_when_its_death_was_none() -> None:
+    play = Play([a_rule(hold=30.0)])
+    play.begin("a")
+    play.wait(100)
+    play.end("a")
+    play.begin("a", "killed")
+    play.wait(10)
+    play.end("a", "killed")
+    play.wait(10)
+    assert [(one.condition.kind, one.state) for one in play.told][1:] == [("waiting", "resolved")]
+
+
 def test_a_crowd_that_keeps_coming_is_not_waited_for() -> None:
     play = Play([a_rule()])
     for number in range(100):
