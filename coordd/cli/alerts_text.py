@@ -90,7 +90,11 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
         return
     rows = [["FIRES SINCE", "RULE", "WHAT", "WHO", "IN WORDS", "TOLD"]]
     for one in firing[:FIRING]:
-        told = when(one["told_at"]) if one.get("told_at") else _WAITS.get(str(one.get("phase")), "not yet")
+        phase = str(one.get("phase"))
+        before = (
+            one.get("told_at") and phase not in _NOT_YET
+        )  # that an earlier one of its kind was told is no news
+        told = when(one["told_at"]) if before else _NOT_YET.get(phase, "not yet")
         if one.get("muted_until"):
             told = f"muted until {when(one['muted_until'])}"
         rows.append(
@@ -109,7 +113,12 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
         yield f"… and {total - FIRING} more: coordctl alerts --json"
 
 
-_WAITS = {"over": "over, not yet told", "due": "with the next message"}
+_NOT_YET = {
+    "pending": "not yet",
+    "renewed": "not yet",
+    "due": "with the next message",
+    "over": "over, not yet told",
+}
 
 
 def _told(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:

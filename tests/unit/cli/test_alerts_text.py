@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from coordd.cli.alerts import troubled
 from coordd.cli.alerts_text import alerts_text
 from coordd.cli.view import View
@@ -26,6 +28,22 @@ def test_a_long_name_makes_no_row_wide() -> None:
     assert max(map(len, lines)) < 180
     assert not any("\x1b" in line for line in lines)
     assert any("6b4e1f02" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        ("told", "2026-11-28 05:00:30"),
+        ("renewed", "not yet"),
+        ("pending", "not yet"),
+        ("due", "with the next message"),
+        ("over", "over, not yet told"),
+    ],
+)
+def test_that_an_earlier_prompt_was_told_says_nothing_of_this_one(phase: str, words: str) -> None:
+    document = {"timestamp": "2026-11-28T05:01:00.000Z", "firing": [{**FIRES, "phase": phase}]}
+    (row,) = (line for line in alerts_text(document, View(utc=True)) if "permission prompt" in line)
+    assert row.endswith(words)
 
 
 def test_an_action_that_works_hides_none_that_fails() -> None:
