@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coordd.cli.alert_outcomes import last_outcomes
 from coordd.cli.alerts_text import alerts_text
 from coordd.cli.common import BadUsage, complain, own_view, say, say_json
 from coordd.cli.complete import agents_named
@@ -109,22 +110,6 @@ def command(ctx: click.Context, *, as_json: bool, utc: bool, state: str | None, 
     return 1 if troubled(document) else 0
 
 
-def last_outcomes(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return how it went last by each action of now: one that works hides none that fails. Pure."""
-    known = {
-        (rule.get("name"), action.get("action"))
-        for rule in dicts(document.get("rules"))
-        for action in dicts(rule.get("actions"))
-    }
-    last: dict[tuple[object, object], dict[str, Any]] = {}
-    for one in dicts(document.get("told")):
-        for outcome in dicts(one.get("outcomes")):
-            key = (one.get("rule"), outcome.get("action"))
-            if key in known:
-                last.setdefault(key, outcome)
-    return list(last.values())
-
-
 def troubled(document: dict[str, Any]) -> bool:
     """Return whether something is wrong: a problem, an action that cannot work, or that failed last. Pure."""
     if document.get("problems"):
@@ -135,7 +120,7 @@ def troubled(document: dict[str, Any]) -> bool:
         for action in dicts(rule.get("actions"))
     ):
         return True
-    return any(outcome.get("error") for outcome in last_outcomes(document))
+    return any(outcome.get("error") for outcome in last_outcomes(document).values())
 
 
 def rule_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
