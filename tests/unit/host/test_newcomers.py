@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from real_processes import GIVES_WAY, becoming
 from waiting import eventually
 
 from coordd.host.newcomers import Newcomers
+from coordd.host.proc_files import image_by, parse_stat
 from coordd.host.process_facts import ProbeFailed, ProcessFacts
 from coordd.host.processes import glance, start_of
 
@@ -40,6 +43,30 @@ def test_a_process_is_told_once_and_the_first_look_tells_of_all() -> None:
         assert pid not in told(newcomers)
         newcomers.forget()
         assert {pid, os.getpid()} <= told(newcomers).keys()
+
+
+def test_one_that_runs_another_program_is_told_again() -> None:
+    newcomers = Newcomers()
+    waits = [sys.executable, "-c", GIVES_WAY]
+    with becoming(waits, ["/bin/sleep", "100"]) as next_one:
+        told(newcomers)
+        process = next_one()  # its name is the same
+        assert told(newcomers)[process.pid].process == process
+        assert process.pid not in told(newcomers)
+        assert next_one() == process
+        assert told(newcomers)[process.pid].name == "sleep"
+        assert process.pid not in told(newcomers)
+
+
+def test_of_a_process_of_another_user_the_name_tells() -> None:
+    def image(stack: int, name: bytes, flags: int = 0) -> int:
+        fields = [b"S", b"1", b"1", b"1", b"0", b"0", str(flags).encode(), *[b"0"] * 45]
+        fields[19], fields[25] = b"700", str(stack).encode()
+        return image_by(parse_stat(b"7 (" + name + b") " + b" ".join(fields)))
+
+    assert image(0, b"sh") == image(0, b"sh") != image(0, b"aider")
+    assert image(1, b"sh") != image(2, b"sh")
+    assert image(0, b"kworker/0:1-events", 0x208040) == image(0, b"kworker/0:1-mm", 0x208040)
 
 
 def test_what_cannot_be_looked_at_hides_no_other() -> None:
