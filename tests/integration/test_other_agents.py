@@ -157,6 +157,7 @@ def test_its_id_outlives_a_restart_and_nothing_is_sampled_twice(
         agents = {one["kind"]: one for one in of(daemon, tmp_path)}
         assert agents["qwen"]["agent_id"] == f"qwen-{process.pid}"
         assert agents["qwen"]["status"] == "active"
+        assert agents["qwen"]["last_heartbeat_age"] is None  # it has never beaten
         eventually(lambda: daemon.agent(f"antigravity-{gone.pid}")["reason"] == "ended")
         daemon.stop()
     after = [one for one in read_records(metrics, "agent") if one["kind"] == "qwen"]
