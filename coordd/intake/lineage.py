@@ -166,7 +166,9 @@ class Lineage:
             process = Process(use.pid, use.start)
             kind, session_id = self._said_by(process)
             if session_id is not None and session_id not in self._sessions:
-                yield Left(use, None, session_id, kind, doubtful=self._is_doubtful(process, kind))
+                doubtful = self._is_doubtful(process, kind)
+                for one in (use, *survey.below(use)):
+                    yield Left(one, None, session_id, kind, doubtful)
 
     def _claimed_by(self, process: Process, use: ProcessUse, survey: Survey) -> Process | None:
         """Return whose a process is that no living agent is known to have, as far as that can be told."""

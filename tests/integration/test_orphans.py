@@ -18,6 +18,7 @@ from left_behind import Starter, parent_of, starter
 from live import Coordd, running
 from played_claude import PlayedSession, home
 from played_programs import programs
+from real_processes import process_of
 from waiting import NotYet, eventually
 
 from coordd.host.process_facts import Process
@@ -218,6 +219,19 @@ def test_a_restarted_coordd_knows_by_the_environment_whose_they_were(scene: Scen
     with users_coordd(scene.user) as daemon:  # which never heard of the session
         one = listed(daemon, gone)[gone.pid]
         assert (one["agent_id"], one["session_id"], one["kind"]) == (None, T + "3", "claude-code")
+
+
+def test_a_restarted_coordd_knows_what_runs_below_what_was_left(scene: Scene) -> None:
+    agent, _ = scene.session(T + "7")
+    below = agent.start("below", "nohup sh -c 'echo $$ >top; sleep 1000 & echo $! >below; wait' >/dev/null &")
+    top = process_of(int((scene.work / "top").read_text()))
+    with users_coordd(scene.user) as daemon:
+        agent_of(daemon, T + "7", processes=3)
+        agent.kill()
+        listed(daemon, top, below)
+        daemon.stop()
+    with users_coordd(scene.user) as daemon:
+        assert {one["agent_id"] for one in listed(daemon, top, below).values()} == {T + "7"}
 
 
 def test_agents_that_may_not_have_started_it_do_not_hide_what_was_left_before_a_restart(

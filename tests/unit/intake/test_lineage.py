@@ -93,6 +93,13 @@ def test_a_session_that_no_longer_lives_has_left_something_even_if_nobody_knew_i
     assert 99 not in scene.asked  # coordd itself
 
 
+def test_what_runs_below_something_left_behind_was_left_with_it() -> None:
+    scene = Scene(p30="gone")
+    server = use(32, 31, start=220, terminal=7)  # of a terminal of its own, as below "script"
+    every = (TOP, use(30), use(31, 30, start=210), server, use(33, 31, start=90))
+    assert scene.left(scene.passes(*every, living={ROOT: [agent(ROOT, "s")]})) == {30: "gone", 31: "gone"}
+
+
 def test_a_session_in_which_an_agent_was_before_is_its_own() -> None:
     scene = Scene(p30="s", p31="t")
     scene.passes(TOP, living={ROOT: [agent(ROOT, "s")]})
