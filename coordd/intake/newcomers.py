@@ -12,7 +12,7 @@ from coordd.runtime.worker import DeadlineMissed, Worker
 DEADLINE = 5.0
 """Seconds that one look may take."""
 FROM_SCRATCH = 600.0
-"""Seconds after which all processes are told once more, for where nothing tells of another program."""
+"""Seconds after which all processes are told once more, for one may have become another unseen."""
 
 Started = Callable[[Sequence[ProcessFacts]], None]
 """Is told of processes that are new or run another program, on the event loop, and returns at once.
