@@ -7,10 +7,13 @@ Each agent registers, beats, takes tasks, reports progress, finishes them. Some 
 claims stay), some hang (they beat on, without progress), some end in good order (they remove their files).
 Both ways of writing a beat (truncate and write; rename) and both forms of claims are played.
 
+With --sessions N sessions of Claude Code are played too, and --codex N of Codex, in a home of their own
+(--home; start coordd with HOME set to it): some wait, stall, are killed or end, as the options say
+(fleet_sessions.py).
+
 The seed (--seed) decides what happens, the clock decides when. The truth (what each agent really did) is
-printed as JSON at the end, and written to --truth each second, to compare with coordctl's output. Files stay
-as they
-are unless --clean is given. Standard library only; one thread; a heap of events.
+printed as JSON at the end, and written to --truth each second, to compare with coordctl's output. Files
+stay as they are unless --clean is given. Standard library only; one thread; a heap of events.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleet_sessions import Sessions
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 CLAIM_TTL = 300  # seconds that existing scripts claim for; they never renew
@@ -340,15 +347,31 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
             default=getattr(defaults, fate),
             help=f"share of agents that {fate} (10%%)",
         )
+    add("--home", help="where sessions are played: .claude and .codex are made in it")
+    add("--project", action="append", help="where sessions work; may be repeated (default: the workspace)")
+    add("--sessions", type=int, default=0, help="sessions of Claude Code (0)")
+    add("--codex", type=int, default=0, help="sessions of Codex (0)")
+    for fate in ("waits", "stalls", "killed", "ends"):
+        add(f"--{fate}", type=int, default=0, metavar="N", help="of the sessions of Claude Code (0)")
+    add("--mass", action="store_true", help="kill all sessions of the last --project at one moment")
+    add("--pace", type=_duration, default=5.0, help="mean time between two steps of a session (5s)")
     add("--seed", type=int, default=defaults.seed, help="decides what happens (%(default)s)")
     add("--prefix", default=defaults.prefix, help="agents are called PREFIX-01 and so on (%(default)s)")
     add("--truth", metavar="FILE", help="write the truth there each second")
     add("--clean", action="store_true", help="remove the files of the game at the end")
     parsed = parser.parse_args(arguments)
-    if parsed.agents < 1 or parsed.tasks < 0 or (parsed.rate is not None and parsed.rate <= 0):
-        parser.error("--agents and --rate are more than 0, --tasks is at least 0")
-    if min(parsed.beat, parsed.work) < 0.001:
-        parser.error("--beat and --work are at least 1ms")
+    if (parsed.sessions or parsed.codex) and parsed.home is None:
+        parser.error("--sessions and --codex need --home")
+    if (
+        parsed.agents < (0 if parsed.home else 1)
+        or parsed.tasks < 0
+        or (parsed.rate is not None and parsed.rate <= 0)
+    ):
+        parser.error(
+            "--agents and --rate are more than 0 (--agents may be 0 beside --home), --tasks is at least 0"
+        )
+    if min(parsed.beat, parsed.work, parsed.pace) < 0.001:
+        parser.error("--beat, --work and --pace are at least 1ms")
     if parsed.die + parsed.hang + parsed.end > 1:
         parser.error("--die, --hang and --end are at most 100% together")
     return parsed
@@ -362,26 +385,52 @@ def main(arguments: list[str]) -> int:
     fleet = Fleet(Options(beat=beat, **{name: getattr(parsed, name) for name in names}), wall=time.time)
     stopped = _stop_signals()
     fleet.start()
+    sessions = _sessions(parsed) if parsed.home else None
     begin = time.monotonic()
     due: float | None = 0.0
     next_truth = 0.0
     while (elapsed := time.monotonic() - begin) < parsed.duration:
-        due = fleet.advance(elapsed)
+        due = min(
+            filter(None, (fleet.advance(elapsed), sessions and sessions.advance(elapsed))), default=None
+        )
         if parsed.truth and elapsed >= next_truth:
-            write_whole(os.path.abspath(parsed.truth), json.dumps(fleet.truth()))
+            write_whole(os.path.abspath(parsed.truth), json.dumps(_truth(fleet, sessions)))
             next_truth = elapsed + 1
         wake = min(parsed.duration, due if due is not None else parsed.duration)
         if parsed.truth:
             wake = min(wake, next_truth)
         if select.select([stopped], [], [], max(0.0, wake - (time.monotonic() - begin)))[0]:
             break
-    truth = json.dumps(fleet.truth(), indent=1)
+    truth = json.dumps(_truth(fleet, sessions), indent=1)
     if parsed.truth:
         write_whole(os.path.abspath(parsed.truth), truth)
     if parsed.clean:
         fleet.clean()
+    if sessions is not None:
+        sessions.close()
     print(truth)
     return 0
+
+
+def _sessions(parsed: argparse.Namespace) -> Sessions:
+    from fleet_sessions import FATES, Sessions  # it needs /proc
+
+    return Sessions(
+        os.path.abspath(parsed.home),
+        parsed.project or [parsed.workspace],
+        claude=parsed.sessions,
+        codex=parsed.codex,
+        fates={fate: getattr(parsed, fate) for fate in FATES},
+        mass=parsed.mass,
+        duration=parsed.duration,
+        pace=parsed.pace,
+        seed=parsed.seed,
+        wall=time.time,
+    )
+
+
+def _truth(fleet: Fleet, sessions: Sessions | None) -> dict[str, object]:
+    return fleet.truth() if sessions is None else {**fleet.truth(), "sessions": sessions.truth()}
 
 
 def _stop_signals() -> socket.socket:

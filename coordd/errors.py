@@ -28,6 +28,7 @@ its top level::
     ├── TokenError            a token file cannot be made or trusted (dashboard.tokens)        exit 1
     ├── ListenError           an address cannot be listened on (dashboard.listen)              exit 1
     ├── BadAddress            a text that is no address (dashboard.listen)                     exit 2
+    ├── BadRootPath           a path that the page cannot lie below (dashboard.root_path)      exit 2
     ├── LogFileError          a log file cannot be written (dashboard.serve)                   exit 1
     └── ClientError           the daemon cannot be asked                                       exit 1
         ├── DaemonNotRunning  nothing answers on any socket that was tried                     exit 3

@@ -246,14 +246,16 @@ class Feed:
         self.connected, self.trouble = False, words
         if crashed is not None:
             heard.stopped = not crashed
-        fires = _DAEMON in self._memory.engine.fires
+        known = self._memory.engine.fires.get(_DAEMON)
+        gone = isinstance(error, DaemonNotRunning)
         if heard.stopped:
-            if fires:
+            if known is not None:
                 self._memory.engine.close(_DAEMON, "left", moment)
-        elif not fires and (heard.place is not None or crashed or not isinstance(error, DaemonNotRunning)):
-            gone = isinstance(error, DaemonNotRunning)
+        elif (known is None or gone) and (heard.place is not None or crashed or not gone):
             text = "is gone, and was not stopped" if gone else f"does not answer: {words}"
-            self._memory.engine.open(conditions.daemon_gone(text, moment.wall), moment)
+            since = moment.wall if known is None else known.since
+            if known is None or known.text != text:  # a connection that was closed says less than a search
+                self._memory.engine.open(conditions.daemon_gone(text, since or moment.wall), moment)
         self.settled = True
         self._changed()
 

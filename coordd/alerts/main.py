@@ -33,6 +33,9 @@ Options of run:
                        user, or of the system with --layout system).
   --state DIR          Keep what was told in this directory.
   --log-file FILE      Log into this file, which rotates itself, and not to stderr.
+  --until-eof          End when standard input ends, with whoever holds the other end
+                       of that pipe ('coordd run --alerts'). If one runs already, say so
+                       and exit with 0.
   -h, --help           Show this text.
   --version            Show the version.
 
@@ -61,6 +64,7 @@ _VALUED = {
     "--state": "state",
     "--log-file": "log_file",
 }
+_FLAGS = {"--until-eof": "until_eof"}
 _LAYOUTS = ("project", "user", "system")
 
 
@@ -119,6 +123,9 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     rest = iter(arguments)
     for argument in rest:
+        if argument in _FLAGS:
+            found[_FLAGS[argument]] = "yes"
+            continue
         name, equals, value = argument.partition("=")
         if name not in _VALUED or (equals and not name.startswith("--")):
             raise BadOptions(f"no such option: {escape(argument)}")

@@ -22,6 +22,7 @@ from coordd.alerts.actions.base import Action
 from coordd.alerts.configuration import Rules
 from coordd.alerts.control import ControlServer
 from coordd.alerts.delivery import Delivery
+from coordd.alerts.end_of_input import at_end_of_input
 from coordd.alerts.engine import Engine
 from coordd.alerts.feed import Feed
 from coordd.alerts.lock import StateDirectory, StateError
@@ -56,7 +57,7 @@ Loaded = tuple[Rules, dict[str, dict[str, Action]]]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run is made of: where state lies, what is asked, and how rules are read, anew each time."""
+    """What a run is made of: where state lies, what is asked, how rules are read, and whether EOF ends it."""
 
     state: StateDirectory
     target: Target
@@ -64,6 +65,7 @@ class Setup:
     environ: Mapping[str, str]
     supervision: Supervision
     platform: str
+    until_eof: bool = False
 
 
 class Service:
@@ -114,9 +116,10 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
+        if self._setup.until_eof:
+            at_end_of_input(self._stop.set)
         path = os.path.join(self._setup.state.path, ALERTS_SOCKET)
-        problem = address_problem(path, self._setup.platform)
-        if problem is not None:
+        if (problem := address_problem(path, self._setup.platform)) is not None:
             raise StateError(f"no control socket at {escape(path)}: {problem.replace('--socket', '--state')}")
         try:
             await self._control.start(self._setup.state.way(ALERTS_SOCKET))
@@ -191,15 +194,15 @@ class Service:
                 host=self._host,
                 home=self._setup.environ.get("HOME"),
             )
-            labels = self._delivery.actions.get(draft.rule.name, {})
-            parcels.append(self._memory.outbox.add(message, labels))
+            parcels.append(self._memory.outbox.add(message, self._delivery.actions.get(draft.rule.name, {})))
         if parcels:
             self._begin(self._send(parcels))
         elif self._worth_saving(moment):
             self._begin(self._save())
         if later < math.inf:
-            wait = max(later - moment.mono, 0.001)
-            self._timer = asyncio.get_running_loop().call_later(wait, self._changed)
+            self._timer = asyncio.get_running_loop().call_later(
+                max(later - moment.mono, 0.001), self._changed
+            )
         self._setup.supervision.changed()
 
     async def _send(self, parcels: Sequence[Parcel]) -> None:
@@ -209,8 +212,7 @@ class Service:
 
     def _worth_saving(self, moment: Moment) -> bool:
         fires = list(self._memory.engine.fires)
-        after = _SAVE_AFTER if fires == self._saved_fires else _SAVE_CHANGED
-        return moment.mono - self._saved_at > after
+        return moment.mono - self._saved_at > (_SAVE_AFTER if fires == self._saved_fires else _SAVE_CHANGED)
 
     async def _save(self) -> None:
         """Write the state; what cannot be written is a problem, and everything goes on."""
@@ -250,9 +252,8 @@ class Service:
     def _status(self) -> str:
         engine = self._memory.engine
         count = len(engine.rules)
-        rules = (
-            "the built-in rule" if self._rules.built_in else f"{count} {'rule' if count == 1 else 'rules'}"
-        )
+        counted = f"{count} {'rule' if count == 1 else 'rules'}"
+        rules = "the built-in rule" if self._rules.built_in else counted
         fires = len(engine.fires)
         daemon = "" if self._feed.connected else f"; no daemon: {self._feed.trouble}"
         problems = "".join(f"; {one}" for one in self._problems.values())
@@ -293,8 +294,7 @@ class Service:
             try:
                 await self._reload()
             except ConfigError as error:
-                words = escape(str(error))
-                log.error("the rules stay as they were: %s", words)  # noqa: TRY400  # no fault of the code
+                log.error("the rules stay as they were: %s", escape(str(error)))  # noqa: TRY400  # no fault here
                 self._problems["rules"] = f"the new rules are bad, the old ones count: {error}"
 
         self._begin(reload())

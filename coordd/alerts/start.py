@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from coordd.alerts.actions.base import Action
 from coordd.alerts.actions_by_rule import actions_of_rules
+from coordd.alerts.already import runs_already
 from coordd.alerts.configuration import Rules, load, usual_file
-from coordd.alerts.lock import StateDirectory, StateError
+from coordd.alerts.lock import AlertsRunning, StateDirectory, StateError
 from coordd.alerts.reports import trouble_of
 from coordd.alerts.service import Service, Setup
 from coordd.alerts.supervision import Supervision
@@ -21,6 +22,8 @@ from coordd.util.log_limit import Limited, log_loop_errors
 from coordd.util.log_lines import LogLines, to_journal
 from coordd.util.sdnotify import manager_of, watchdog_seconds
 from coordd.util.text import escape
+
+log = logging.getLogger(__name__)
 
 LOG_BYTES = 1024 * 1024
 """Bytes of a log file at most; one older file is kept."""
@@ -42,7 +45,13 @@ def serve(options: Mapping[str, str]) -> int:
     loaded = again()
     path = options.get("state") or alerts_directory(options.get("layout"), environ, sys.platform)
     state = StateDirectory(os.path.abspath(path))
-    state.open()
+    try:
+        state.open()
+    except AlertsRunning:
+        if "until_eof" not in options:
+            raise
+        log.warning("%s", runs_already(state.path, options.get("socket")))
+        return 0
     try:
         named = Named(options.get("socket"), options.get("layout"), options.get("directory"))
         setup = Setup(
@@ -52,6 +61,7 @@ def serve(options: Mapping[str, str]) -> int:
             environ=environ,
             supervision=Supervision(manager_of(environ), watchdog_seconds(environ, os.getpid())),
             platform=sys.platform,
+            until_eof="until_eof" in options,
         )
         asyncio.run(_run(setup, loaded))
     finally:

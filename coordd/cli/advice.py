@@ -125,14 +125,14 @@ def restarting(layout: object, root: str | None, start: Start | None = None) -> 
 
 def config_trouble(layout: str | None, start: Start | None, where: str | None) -> str | None:
     """Return why the daemon's configuration cannot be used, by the service's own code; None if it can."""
-    from coordd.cli.doctor.service_command import BAD_CONFIG, complaint, run_coordd
+    from coordd.cli.doctor.service_command import BAD_CONFIG, complaint, rules_answer, run_coordd
 
     named = start.where if start is not None else ["--layout", layout] if layout in _WHOSE else []
     try:
         done = run_coordd("check-config", *named, daemon={}, pid=None, where=where, deadline=_CHECK)
     except CannotTell:
         return None
-    if done.returncode != BAD_CONFIG:
+    if done.returncode != BAD_CONFIG or rules_answer(done).error:  # the daemon passes rules over
         return None
     return f"No coordd starts with its configuration: {escape(complaint(done)[0])}"
 

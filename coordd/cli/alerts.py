@@ -64,7 +64,8 @@ def connect(state: str | None, layout: str | None, within: float = WITHIN) -> Cl
     """
     folder = state or alerts_directory(layout, os.environ, sys.platform)
     path = os.path.join(os.path.abspath(folder), ALERTS_SOCKET)
-    found = attempt(DaemonLocation("--state", path, None, None, None, own=True), within)
+    # That of the system runs as a user of its own, and root asks it.
+    found = attempt(DaemonLocation("--state", path, None, None, None, own=layout != "system"), within)
     if not isinstance(found, str):
         return found
     raise AlertsDown(

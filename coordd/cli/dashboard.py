@@ -72,6 +72,12 @@ so, and connects again by itself.""",
     help="Accept this host name, under which a proxy serves it; may be repeated.",
 )
 @click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    help="Serve below this path, which a proxy passes on (one that takes it away needs nothing).",
+)
+@click.option(
     "--log-file", metavar="FILE", help="Log into this file, which rotates itself, instead of to stderr."
 )
 @click.option("--make-token", is_flag=True, help="Make the token file if there is none, then exit.")
@@ -82,6 +88,7 @@ def command(
     listen: str,
     token_file: str | None,
     names: tuple[str, ...],
+    root_path: str,
     log_file: str | None,
     make_token: bool,
 ) -> int:
@@ -99,9 +106,11 @@ def command(
         return _make_token(token_file, system=system)
     _require_packages()
     from coordd.dashboard.listen import parse_address
+    from coordd.dashboard.root_path import parse_root_path
     from coordd.dashboard.serve import Options, run
 
     address = parse_address(listen)
+    below = parse_root_path(root_path)
     keys = _keys(token_file, needed=system or not address.loopback, system=system)
 
     def started(url: str) -> None:
@@ -116,6 +125,7 @@ def command(
         names=tuple(name.lower() for name in names),
         group_may=system,
         log_file=log_file,
+        below=below,
     )
     daemon = Daemon(target)
 

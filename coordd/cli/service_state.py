@@ -1,4 +1,4 @@
-"""Ask the service manager for coordd's service: whether it is installed, how it does, and its last error.
+"""Ask the service manager for a service of coordd: whether it is installed, how it does, its last error.
 
 Only where a unit or plist exists is the manager asked, each time with a deadline; what it does not tell in
 time is left out. launchd's part is written from its manual: none of it has been run on macOS.
@@ -22,8 +22,6 @@ from coordd.util.untyped import as_dict
 Scope = Literal["user", "system"]
 State = Literal["failed", "restarting", "starting", "running", "stopped"]
 
-UNIT = "coordd.service"
-LABEL = "org.coordd.coordd"
 DEADLINE = 2.0
 """Seconds for one question."""
 RUNS = "/run/systemd/system"
@@ -63,6 +61,23 @@ _RESULTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceName:
+    """What a service is called: its program, and its label with launchd."""
+
+    program: str
+    label: str
+
+    @property
+    def unit(self) -> str:
+        """Return the name of its unit."""
+        return f"{self.program}.service"
+
+
+COORDD = ServiceName("coordd", "org.coordd.coordd")
+ALERT = ServiceName("coordd-alert", "org.coordd.alert")
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceState:
     """An installed service of coordd: how it does, why it failed (empty if unknown), and what to type.
 
@@ -77,37 +92,40 @@ class ServiceState:
     start: str
 
 
-def service_states(scopes: Sequence[Scope], environ: Mapping[str, str]) -> list[ServiceState]:
-    """Return the installed services of these scopes, in their order."""
+def service_states(
+    scopes: Sequence[Scope], environ: Mapping[str, str], service: ServiceName = COORDD
+) -> list[ServiceState]:
+    """Return the installed services of that name in these scopes, in their order."""
     if sys.platform == "darwin":
-        found = [_launchd(scope, environ) for scope in scopes]
+        found = [_launchd(scope, environ, service) for scope in scopes]
     elif os.path.isdir(RUNS):
-        found = [_systemd(scope, environ) for scope in scopes]
+        found = [_systemd(scope, environ, service) for scope in scopes]
     else:
         found = []
     return [one for one in found if one is not None]
 
 
-def _systemd(scope: Scope, environ: Mapping[str, str]) -> ServiceState | None:
-    if not any(os.path.lexists(os.path.join(folder, UNIT)) for folder in _unit_folders(scope, environ)):
+def _systemd(scope: Scope, environ: Mapping[str, str], service: ServiceName) -> ServiceState | None:
+    unit = service.unit
+    if not any(os.path.lexists(os.path.join(folder, unit)) for folder in _unit_folders(scope, environ)):
         return None
     manager = [] if scope == "system" else ["--user"]
     variables = _manager_environment(environ)
-    words = ["systemctl", *manager, "show", UNIT, "-p", ",".join(_SHOWN)]
+    words = ["systemctl", *manager, "show", unit, "-p", ",".join(_SHOWN)]
     shown = _output(words, variables)
     facts = dict(line.split("=", 1) for line in (shown or "").splitlines() if "=" in line)
     state = state_of(facts)
     why = ""
     if state in ("failed", "restarting"):
-        journal = ["journalctl", *manager, "-u", UNIT, "-n", str(_LINES), "-o", "json", "--no-pager", "-q"]
-        said = last_error(_output(journal, variables) or "", facts.get("InvocationID", ""))
+        journal = ["journalctl", *manager, "-u", unit, "-n", str(_LINES), "-o", "json", "--no-pager", "-q"]
+        said = last_error(_output(journal, variables) or "", facts.get("InvocationID", ""), service)
         why = "; ".join(filter(None, [result_words(facts), said]))
     command = " ".join(["systemctl", *manager])
     sudo = "sudo " if scope == "system" and os.geteuid() != 0 else ""
     # Where it was started too often, only a reset lets it be started by hand.
-    reset = f"{sudo}{command} reset-failed {UNIT} && " if facts.get("Result") == "start-limit-hit" else ""
-    start = f"{reset}{sudo}{command} {'restart' if state in ('failed', 'restarting') else 'start'} {UNIT}"
-    return ServiceState(scope, UNIT, state, why, f"{command} status {UNIT}", start)
+    reset = f"{sudo}{command} reset-failed {unit} && " if facts.get("Result") == "start-limit-hit" else ""
+    start = f"{reset}{sudo}{command} {'restart' if state in ('failed', 'restarting') else 'start'} {unit}"
+    return ServiceState(scope, unit, state, why, f"{command} status {unit}", start)
 
 
 def state_of(facts: Mapping[str, str]) -> State:
@@ -140,7 +158,7 @@ def exit_words(status: str) -> str:
     return f"exit code {escape(status)}" + (f", {meaning}" if meaning else "")
 
 
-def last_error(journal: str, invocation: str) -> str:
+def last_error(journal: str, invocation: str, service: ServiceName = COORDD) -> str:
     """Return the last error that the service itself wrote in its last run, by lines of JSON. Pure.
 
     Lines of another run, as ``invocation`` tells, and the manager's own are passed over.
@@ -156,8 +174,9 @@ def last_error(journal: str, invocation: str) -> str:
             continue
         if isinstance(message, str) and str(entry.get("PRIORITY")) in ("0", "1", "2", "3"):
             errors.append(message)
-    own = [message for message in errors if message.startswith("coordd: ")] or errors
-    return cut(escape(own[-1].removeprefix("coordd: "))) if own else ""
+    begin = f"{service.program}: "
+    own = [message for message in errors if message.startswith(begin)] or errors
+    return cut(escape(own[-1].removeprefix(begin))) if own else ""
 
 
 def cut(text: str) -> str:
@@ -183,27 +202,30 @@ def _manager_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return made
 
 
-def _launchd(scope: Scope, environ: Mapping[str, str]) -> ServiceState | None:
+def _launchd(scope: Scope, environ: Mapping[str, str], service: ServiceName) -> ServiceState | None:
     home = environ.get("HOME") or os.path.expanduser("~")
     folder = "/Library/LaunchDaemons" if scope == "system" else f"{home}/Library/LaunchAgents"
-    plist = os.path.join(folder, f"{LABEL}.plist")
+    plist = os.path.join(folder, f"{service.label}.plist")
     if not os.path.lexists(plist):
         return None
     domain = "system" if scope == "system" else f"gui/{os.getuid()}"
-    printed = _output(["launchctl", "print", f"{domain}/{LABEL}"], environ)
+    printed = _output(["launchctl", "print", f"{domain}/{service.label}"], environ)
     state, code = launchd_state(printed)
     why = ""
     if state == "failed":
         paths = system_paths("darwin") if scope == "system" else user_paths(environ, "darwin")
-        tail = _output(["tail", "-n", "1", os.path.join(paths["log_dir"], "coordd.err")], environ) or ""
+        tail = (
+            _output(["tail", "-n", "1", os.path.join(paths["log_dir"], f"{service.program}.err")], environ)
+            or ""
+        )
         why = "; ".join(filter(None, [exit_words(code), cut(escape(tail.strip()))]))
     sudo = "sudo " if scope == "system" and os.geteuid() != 0 else ""
     start = (
         f"{sudo}launchctl bootstrap {domain} '{plist}'"
         if printed is None
-        else f"{sudo}launchctl kickstart -k {domain}/{LABEL}"
+        else f"{sudo}launchctl kickstart -k {domain}/{service.label}"
     )
-    return ServiceState(scope, plist, state, why, f"launchctl print {domain}/{LABEL}", start)
+    return ServiceState(scope, plist, state, why, f"launchctl print {domain}/{service.label}", start)
 
 
 def launchd_state(printed: str | None) -> tuple[State, str]:

@@ -11,7 +11,8 @@ import click
 
 from coordd import __version__
 from coordd.commands.launch import run_here
-from coordd.commands.options import takes_log, takes_sources
+from coordd.commands.options import takes_beside, takes_log, takes_sources
+from coordd.commands.rules import check_rules
 from coordd.config.redis_url import public_url
 from coordd.errors import CoorddError
 from coordd.util.text import escape
@@ -125,6 +126,7 @@ Examples:
   coordd run --workspace ~/src/app            this one, from anywhere
   coordd run -w '~/src/*' --layout user       all below, also those that come later
   coordd run --layout system                  as the service does: /etc, /run, /var
+  coordd run --alerts                         and tell you what needs you
   coordd run --log-level debug 2>coordd.log   to see what it sees
 
 \b
@@ -133,15 +135,17 @@ says what keeps it from being found.""",
 )
 @takes_sources
 @takes_log
-def run_command(sources: ConfigSources, *, log_file: str | None) -> None:
+@takes_beside
+def run_command(sources: ConfigSources, *, log_file: str | None, alerts: bool) -> None:
     """Run in the foreground; log to stderr, or to a file.
 
     Inside a project (a directory with .claude/coordination, or --workspace DIR) socket and records lie in its
     .claude; elsewhere, and with several workspaces, they lie in your home directory.
 
-    Stop it with Ctrl-C or SIGTERM. SIGHUP reads the configuration again.
+    Stop it with Ctrl-C or SIGTERM. SIGHUP reads the configuration again; with --alerts, 'coordctl alerts
+    reload' the rules. One coordd-alert of yours runs at a time: where one does, that is said.
     """
-    sys.exit(run_here(sources, sources.load(), log_file=log_file))
+    sys.exit(run_here(sources, sources.load(), log_file=log_file, alerts=alerts))
 
 
 @app.command(
@@ -174,25 +178,7 @@ def check_config(sources: ConfigSources) -> None:
             click.echo(f"[{section}]")
         said = f"{key} = {escape(value)}" if value is not None else f"# {key} is not set"
         click.echo(f"{said:<48}  # {escape(origin)}")
-    _check_alerts(sources)
-
-
-def _check_alerts(sources: ConfigSources) -> None:
-    """Have coordd-alert check its rules, where there are any; end as it does where they are bad."""
-    import subprocess
-
-    from coordd.config.file import alerts_file
-
-    path = alerts_file(sources)
-    if path is None:
-        return
-    command = [sys.executable, "-m", "coordd.alerts.main", "check", "--config", path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    for line in done.stdout.splitlines():
-        click.echo(f"# {line}")
-    if done.returncode not in (0, 1):  # 1: sound, and an action cannot work on this machine
-        click.echo(done.stderr, err=True, nl=False)
-        sys.exit(done.returncode)
+    sys.exit(check_rules(sources))
 
 
 @app.command(

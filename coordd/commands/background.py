@@ -12,7 +12,7 @@ from coordd import __version__
 from coordd.commands.detached import start as start_detached
 from coordd.commands.holder import find_holder
 from coordd.commands.launch import run_here
-from coordd.commands.options import takes_log, takes_sources
+from coordd.commands.options import takes_beside, takes_log, takes_sources
 from coordd.config.layout import check_project_directories
 from coordd.errors import StartError
 from coordd.service.log_file import default_log_file
@@ -28,18 +28,21 @@ Examples:
   coordd start                               the project you stand in
   coordd start -w '~/src/*' --layout user    your projects, from anywhere
   coordd start --log-file /var/tmp/coordd.log
+  coordd start --alerts                      and tell you what needs you
 Then:
   coordctl status
   coordd stop""",
 )
 @takes_sources
 @takes_log
-def start(sources: ConfigSources, *, log_file: str | None) -> None:
+@takes_beside
+def start(sources: ConfigSources, *, log_file: str | None, alerts: bool) -> None:
     """Start in the background, where there is no service manager; return when it answers.
 
-    Logs to coordd.log in the log directory, 10 MiB at most, and five old ones. One that runs already is fine.
+    Logs to coordd.log in the log directory, 10 MiB at most, and five old ones; with --alerts, coordd-alert to
+    coordd-alert.log beside it. One that runs already is fine.
     """
-    _start(sources, sources.load(), log_file)
+    _start(sources, sources.load(), log_file, alerts=alerts)
 
 
 @click.command(
@@ -66,14 +69,15 @@ Examples:
 )
 @takes_sources
 @takes_log
-def restart(sources: ConfigSources, *, log_file: str | None) -> None:
+@takes_beside
+def restart(sources: ConfigSources, *, log_file: str | None, alerts: bool) -> None:
     """Stop and start; with a configuration that cannot be used, the old one goes on running."""
     settings = sources.load()
     _stop(sources, settings)
-    _start(sources, settings, log_file)
+    _start(sources, settings, log_file, alerts=alerts)
 
 
-def _start(sources: ConfigSources, settings: Config, log_file: str | None) -> None:
+def _start(sources: ConfigSources, settings: Config, log_file: str | None, *, alerts: bool) -> None:
     check_project_directories(sources.layout)
     running = find_holder(settings.storage.metrics_dir)
     if running is not None:
@@ -82,7 +86,15 @@ def _start(sources: ConfigSources, settings: Config, log_file: str | None) -> No
     path = os.path.abspath(log_file) if log_file else default_log_file(sources.layout, settings)
     umask = 0o027 if sources.layout.name == "system" else 0o077
     started = start_detached(
-        lambda notifier: run_here(sources, settings, log_file=path, notifier=notifier), umask=umask
+        lambda notifier: run_here(
+            sources,
+            settings,
+            log_file=path,
+            notifier=notifier,
+            alerts=alerts,
+            alerts_log=os.path.join(os.path.dirname(path), "coordd-alert.log"),
+        ),
+        umask=umask,
     )
     if started.pid is None:
         click.echo(f"coordd: {started.output}\nIt may have said more in {path}", err=True)

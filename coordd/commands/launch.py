@@ -60,6 +60,7 @@ def run(
     socket: str | None,
     log_level: str | None,
     log_file: str | None,
+    alerts: bool,
 ) -> int:
     """Run the daemon that these options name in this process, to its end; return the exit code.
 
@@ -67,13 +68,22 @@ def run(
         CoorddError: it cannot start.
     """
     sources = sources_of(workspaces, layout, config, socket, log_level)
-    return run_here(sources, sources.load(), log_file=log_file)
+    return run_here(sources, sources.load(), log_file=log_file, alerts=alerts)
 
 
 def run_here(
-    sources: ConfigSources, settings: Config, *, log_file: str | None = None, notifier: Notifier | None = None
+    sources: ConfigSources,
+    settings: Config,
+    *,
+    log_file: str | None = None,
+    notifier: Notifier | None = None,
+    alerts: bool = False,
+    alerts_log: str | None = None,
 ) -> int:
-    """Run the daemon in this process, to its end; return the exit code."""
+    """Run the daemon in this process, to its end; return the exit code.
+
+    With ``alerts`` coordd-alert runs beside it, and logs to standard error, or to the file ``alerts_log``.
+    """
     from coordd.runtime.footprint import import_asyncio_without_ssl, share_one_heap
 
     share_one_heap()
@@ -93,4 +103,14 @@ def run_here(
     logs.set_up(settings.log.level, os.environ, file=log_file, mode=rights.file, root=rights.root)
     for warning in (*settings.warnings, *settings.problems):
         logging.getLogger("coordd").warning("%s", warning)
-    return run_daemon(sources, settings, notifier=notifier)
+    if not alerts:
+        return run_daemon(sources, settings, notifier=notifier)
+    from coordd.commands.beside import Beside, at_ready, command_line
+    from coordd.util.sdnotify import manager_of
+
+    beside = Beside(command_line(sources, settings, log_file=alerts_log), os.environ)
+    told = at_ready(notifier or manager_of(os.environ), beside.start)
+    try:
+        return run_daemon(sources, settings, notifier=told)
+    finally:
+        beside.end()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from coordd.commands.launch import run
-from coordd.commands.plain_options import LOG, WHERE, read_plainly
+from coordd.commands.plain_options import BESIDE, LOG, WHERE, read_plainly
 from coordd.errors import DEBUG, CoorddError, unexpected
 from coordd.util.text import escape, escape_lines
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     """Run the command that the arguments name; raises SystemExit with its exit code."""
-    plain = read_plainly(arguments[1:], (*WHERE, *LOG)) if arguments[:1] == ["run"] else None
+    plain = read_plainly(arguments[1:], (*WHERE, *LOG, *BESIDE)) if arguments[:1] == ["run"] else None
     if plain is not None:
         try:
             sys.exit(run(**plain))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from coordd.commands.launch import sources_of
-from coordd.commands.plain_options import LOG, WHERE, PlainOption
+from coordd.commands.plain_options import BESIDE, LOG, WHERE, PlainOption
 
 Decorated = Callable[..., Any]
 
@@ -37,6 +37,11 @@ def takes_log(function: Decorated) -> Decorated:
     return _add(LOG, function)
 
 
+def takes_beside(function: Decorated) -> Decorated:
+    """Add --alerts to a command that runs a daemon."""
+    return _add(BESIDE, function)
+
+
 def _add(options: tuple[PlainOption, ...], function: Decorated) -> Decorated:
     for option in options:
         function = click.option(
@@ -45,6 +50,7 @@ def _add(options: tuple[PlainOption, ...], function: Decorated) -> Decorated:
             metavar=option.metavar,
             help=option.help,
             multiple=option.multiple,
+            is_flag=option.flag or None,  # False would make the value of an option optional
             type=click.Choice(option.choices) if option.choices else click.Path() if option.path else None,
         )(function)
     return function

@@ -16,7 +16,10 @@ from coordd.config.schema import Level
 
 @dataclass(frozen=True, slots=True)
 class PlainOption:
-    """One option with a value: ``name`` is that of the parameter, ``choices`` are all values there are."""
+    """One option: ``name`` is that of the parameter, ``choices`` are all values there are, if not any.
+
+    A ``flag`` has no value: it is True where it was given.
+    """
 
     name: str
     flags: tuple[str, ...]
@@ -25,6 +28,7 @@ class PlainOption:
     choices: tuple[str, ...] = ()
     multiple: bool = False
     path: bool = False
+    flag: bool = False
 
 
 WHERE = (
@@ -61,6 +65,16 @@ LOG = (
 )
 """What it logs, and where."""
 
+BESIDE = (
+    PlainOption(
+        "alerts",
+        ("--alerts",),
+        "Run coordd-alert beside it, which tells you what needs you, and ends with it.",
+        flag=True,
+    ),
+)
+"""What runs beside it."""
+
 
 def read_plainly(arguments: Sequence[str], options: Sequence[PlainOption]) -> dict[str, Any] | None:
     """Return the parameters that click would pass for these arguments; None if click has to read them.
@@ -68,15 +82,25 @@ def read_plainly(arguments: Sequence[str], options: Sequence[PlainOption]) -> di
     Plain are ``--option value``, ``--option=value`` and ``-o value``, each with a value that begins with no
     dash.
     """
-    found: dict[str, Any] = {option.name: () if option.multiple else None for option in options}
+    found: dict[str, Any] = {
+        option.name: () if option.multiple else False if option.flag else None for option in options
+    }
     by_flag = {flag: option for option in options for flag in option.flags}
     rest = iter(arguments)
     for argument in rest:
         flag, equals, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
         option = by_flag.get(flag)
+        if option is not None and option.flag and not equals:
+            found[option.name] = True
+            continue
         if not equals:
             value = next(rest, "-")
-        if option is None or value.startswith("-") or (option.choices and value not in option.choices):
+        if (
+            option is None
+            or option.flag
+            or value.startswith("-")
+            or (option.choices and value not in option.choices)
+        ):
             return None
         found[option.name] = (*found[option.name], value) if option.multiple else value
     return found

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -26,7 +26,8 @@ from coordd.control.peer import Peer
 from coordd.model import Topic
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
-from coordd.records.moments import checked_span
+from coordd.records.bands import LOOKBACK, BandRecord, Bands
+from coordd.records.moments import Span, checked_span
 from coordd.records.scan import Record, RecordQuery, Scan
 from coordd.records.thin import Thinner
 from coordd.runtime.clocks import Moment
@@ -47,13 +48,17 @@ MAX_RUNNING = 8
 MAX_RUNNING_EACH = 2
 """Queries that run in turns, in all and of one process: each has files open, and an answer in memory."""
 _CLOSE_DEADLINE = 5.0
+_BANDS = msgspec.json.Decoder(BandRecord)
 
 
 T = TypeVar("T")
 
 
 class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``history.query``; ``since`` and ``until`` are timestamps, or durations before now."""
+    """Parameters of ``history.query``; ``since`` and ``until`` are timestamps, or durations before now.
+
+    ``bands`` asks for what each agent did from when on, at the resolution of ``step``, in place of records.
+    """
 
     type: Topic
     since: str | float | None = None
@@ -62,6 +67,7 @@ class HistoryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)] | None = None
     step: str | float | None = None
     workspace: str | None = None
+    bands: bool = False
 
 
 class HistoryQueries:
@@ -202,11 +208,13 @@ class _RunningQuery:
     def __init__(self, directory: str, root: str | None, params: HistoryParams, wall: float) -> None:
         try:
             span = checked_span(params.since, params.until, wall)
-            query = RecordQuery(params.type, span, params.agent_id, params.workspace)
-            self._thinner = _thinner(params)
+            self._thinner = _thinner(params, span, wall)
+            read = Span(span.since - LOOKBACK, span.until) if params.bands and span.since else span
+            query = RecordQuery(params.type, read, params.agent_id, params.workspace)
         except ValueError as error:
             raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
-        self._batches = _batches(directory, root, query)
+        decode = _BANDS.decode if params.bands else msgspec.json.decode
+        self._batches = _batches(directory, root, query, decode)
         self._limit = params.limit or LIMIT
         self._encode = msgspec.json.Encoder().encode
         self._body = bytearray(b'{"records":[')
@@ -223,6 +231,8 @@ class _RunningQuery:
                 return False
         if self._thinner is not None:
             self._add(self._encode(one) for one in self._thinner.rest())
+            if isinstance(self._thinner, Bands) and self._thinner.left_out:
+                self._truncated = True
         return True
 
     def answer(self) -> bytes:
@@ -258,20 +268,27 @@ def _too_many() -> Fault:
     return Fault(jsonrpc.SERVER_ERROR, "Too many queries wait already: ask again later", kind="busy")
 
 
-def _batches(directory: str, root: str | None, query: RecordQuery) -> Generator[list[Record]]:
+def _batches(
+    directory: str, root: str | None, query: RecordQuery, decode: Callable[[bytes], Any]
+) -> Generator[list[Record]]:
     """Yield the records; in a project, files are reached through the directory's open descriptor."""
     try:
         opened = open_directory(directory, root=root)
     except FileNotFoundError:
         return
     with opened:
-        yield from Scan(opened.way("") if root else directory, query, decode=msgspec.json.decode).batches()
+        yield from Scan(opened.way("") if root else directory, query, decode=decode).batches()
 
 
-def _thinner(params: HistoryParams) -> Thinner | None:
+def _thinner(params: HistoryParams, span: Span, now: float) -> Thinner | Bands | None:
+    if params.bands and (params.type != "agent" or params.step is None or span.since is None):
+        raise ValueError("bands: of agents only, with since and step")
     if params.step is None:
         return None
     try:
-        return Thinner(params.type, parse_duration(params.step))
+        step = parse_duration(params.step)
+        if params.bands:
+            return Bands(span.since or 0.0, min(now, now if span.until is None else span.until), step)
+        return Thinner(params.type, step)
     except ValueError as error:
         raise ValueError(f"step: {str(error).removeprefix('step: ')}") from None

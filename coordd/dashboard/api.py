@@ -16,10 +16,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from coordd.dashboard.agent_series import STEPS, Samples, agent_series
 from coordd.dashboard.answers import BadRequest, daemon_error, json_response, problem, unavailable
 from coordd.dashboard.last_known import LastKnown
 from coordd.dashboard.query import Kind, read_query
-from coordd.dashboard.series import DEFAULT, RANGES, ChartRange, series
+from coordd.dashboard.reused import Reused
+from coordd.dashboard.series import DEFAULT, RANGES, series
 from coordd.dashboard.upstream import Params, Unavailable, Upstream
 from coordd.errors import ClientError
 from coordd.model import ACTIVITIES, SCHEMA, STATUSES, TASK_STATES
@@ -82,6 +84,14 @@ ENDPOINTS = (
         errors=(503, 504),
     ),
     Endpoint(
+        "/api/metrics/agent/series",
+        "agent_series",
+        "What agents did, as bands: for each since when what, and the times in which coordd did not run",
+        "AgentSeries",
+        {"range": tuple(RANGES), "agent_id": str, "workspace": str},
+        errors=(503, 504),
+    ),
+    Endpoint(
         "/api/agents/active",
         "agents",
         "Every agent that is known, not only the active ones",
@@ -124,6 +134,11 @@ class _Recent(msgspec.Struct):
     truncated: bool
 
 
+class _Banded(msgspec.Struct):
+    records: list[dict[str, Any]]
+    truncated: bool
+
+
 class Api:
     """The handlers by the names in :data:`ENDPOINTS`."""
 
@@ -132,7 +147,8 @@ class Api:
         self._last = last
         self._derived: dict[bytes, tuple[bytes, bytes]] = {}
         self._recent = OneAtATime(lambda: self._find_recent(RECENT_OF_PAGE))
-        self._series: dict[str, tuple[float, asyncio.Future[bytes]]] = {}
+        self._series = Reused(self._make_series)
+        self._bands = Reused(lambda name: self._make_bands(name, {}))
 
     def handler(self, endpoint: Endpoint) -> Handler:
         """Return the handler of an endpoint."""
@@ -168,23 +184,40 @@ class Api:
         return await self._upstream.history({"type": "system", **query})
 
     async def _system_series(self, query: Params, _request: Request) -> bytes:
-        name = str(query.get("range", DEFAULT))
-        now = time.monotonic()
-        known = self._series.get(name)
-        if known is None or known[0] <= now:
-            answer = asyncio.ensure_future(self._make_series(RANGES[name]))
-            known = self._series[name] = (now + RANGES[name].fresh, answer)
-        try:
-            return await asyncio.shield(known[1])
-        except ClientError:
-            self._series.pop(name, None)
-            raise
+        return await self._series(str(query.get("range", DEFAULT)))
 
-    async def _make_series(self, chosen: ChartRange) -> bytes:
+    async def _make_series(self, name: str) -> bytes:
+        chosen = RANGES[name]
         found = await self._upstream.history(
             {"type": "system", "since": f"{chosen.span}s", "step": chosen.step, "limit": 5000}, of_page=True
         )
         return series(msgspec.json.decode(found)["records"], chosen, time.time())
+
+    async def _agent_series(self, query: Params, _request: Request) -> bytes:
+        name = str(query.pop("range", DEFAULT))
+        return await (self._make_bands(name, query) if query else self._bands(name))
+
+    async def _make_bands(self, name: str, only: Params) -> bytes:
+        step = RANGES[name].span / STEPS
+        asked = {"type": "agent", "since": f"{RANGES[name].span}s", "step": step, "bands": True, **only}
+        found, samples, listed = await asyncio.gather(
+            self._upstream.history(asked, of_page=not only),
+            self._series(name),
+            self._upstream.ask("agents.list"),
+        )
+        banded = msgspec.json.decode(found, type=_Banded)
+        present = [
+            one
+            for one in msgspec.json.decode(listed)["agents"]
+            if all(one[field] == value for field, value in only.items())
+        ]
+        return agent_series(
+            banded.records,
+            present,
+            msgspec.json.decode(samples, type=Samples),
+            step=step,
+            truncated=banded.truncated,
+        )
 
     async def _agent_history(self, query: Params, _request: Request) -> bytes:
         return await self._upstream.history({"type": "agent", **query})

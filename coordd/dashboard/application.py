@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from coordd import __version__
 from coordd.dashboard.access import Access
@@ -30,6 +31,7 @@ from coordd.dashboard.login import Login
 from coordd.dashboard.login_brake import Brake
 from coordd.dashboard.metrics import Page, dashboard_families
 from coordd.dashboard.openapi import document
+from coordd.dashboard.root_path import BelowPath
 from coordd.dashboard.stream import EventStream
 from coordd.dashboard.token_totals import TokenTotals
 from coordd.dashboard.upstream import Upstream
@@ -41,7 +43,10 @@ _PLACE = b"<!-- wrong -->"
 
 
 class Dashboard:
-    """The routes of one dashboard, with the few endpoints that have no module of their own."""
+    """The routes of one dashboard, with the few endpoints that have no module of their own.
+
+    It is served ``below`` a path of another site where that is not empty.
+    """
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class Dashboard:
         connections: HttpConnections,
         access: Access,
         assets: dict[str, Asset],
+        below: str = "",
     ) -> None:
         self._upstream = upstream
         self._feed = feed
@@ -69,6 +75,7 @@ class Dashboard:
             failed=asset(form.replace(_PLACE, _REFUSED), _HTML),
             keys=access.keys,
             brake=brake,
+            below=below,
         )
         routes = [
             Route("/", self._page),
@@ -82,12 +89,13 @@ class Dashboard:
             *(Route(_path(one.path), api.handler(one)) for one in ENDPOINTS),
         ]
         handlers: dict[Any, Any] = {404: _nothing, 405: _read_only, Exception: _failed}
-        self.app = Guard(
+        guard = Guard(
             Starlette(routes=routes, exception_handlers=handlers),
             access=access,
             brake=brake,
             count=self._count,
         )
+        self.app: ASGIApp = BelowPath(guard, below) if below else guard
 
     def _count(self) -> None:
         self._requests += 1

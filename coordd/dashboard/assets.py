@@ -22,6 +22,13 @@ _TYPES = {
 }
 
 
+_PRELOAD = b"<!-- preload -->"
+"""Where the page has its scripts named, so that a browser fetches all of them at once."""
+_NOT_AT_FIRST = frozenset({"app.js", "theme.js", "host.js", "chart.js"})
+MANY = 10
+"""The number from which on an icon says only that there are many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """A file, ready to be sent."""
@@ -45,11 +52,30 @@ class Asset:
 def load_assets() -> dict[str, Asset]:
     """Return every file of the page by its name."""
     folder = resources.files("coordd.dashboard") / "static"
-    return {
-        file.name: asset(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]])
-        for file in folder.iterdir()
+    files = {
+        file.name: file.read_bytes()
+        for file in sorted(folder.iterdir(), key=lambda one: one.name)
         if file.is_file() and file.name.rpartition(".")[2] in _TYPES
     }
+    links = b"\n".join(
+        b'<link rel="modulepreload" href="static/%b">' % name.encode()
+        for name in files
+        if name.endswith(".js") and name not in _NOT_AT_FIRST
+    )
+    files["index.html"] = files["index.html"].replace(_PRELOAD, links)
+    icon = files["favicon.svg"]
+    for number in range(1, MANY + 1):
+        files[f"favicon-{number}.svg"] = icon.replace(b"</svg>", _badge(number) + b"</svg>")
+    return {name: asset(body, _TYPES[name.rpartition(".")[2]]) for name, body in files.items()}
+
+
+def _badge(number: int) -> bytes:
+    """Return what an icon bears that says how many need somebody."""
+    text = f"{number}" if number < MANY else f"{MANY - 1}+"
+    return (
+        '<circle cx="22" cy="22" r="10" fill="#8a4a00"/><text x="22" y="26.5" fill="#fff" font-size="12" '
+        f'font-family="sans-serif" font-weight="bold" text-anchor="middle">{text}</text>'
+    ).encode()
 
 
 def asset(body: bytes, media_type: str) -> Asset:

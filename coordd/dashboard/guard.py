@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +16,8 @@ from coordd.dashboard.answers import refused
 from coordd.dashboard.connections import CONNECTION
 from coordd.dashboard.login_brake import Brake
 
-LOGIN = "/login"
+LOGIN = "login"
+"""Relative to the page, wherever a proxy has it."""
 
 POLICY = "; ".join(
     (
@@ -76,7 +76,7 @@ class Guard:
         if refusal is None:
             await self._app(scope, receive, send_with_headers)
         elif refusal.status == 401 and path == "/" and method in _READ:
-            await RedirectResponse(quote(LOGIN), 303)(scope, receive, send_with_headers)
+            await RedirectResponse(LOGIN, 303)(scope, receive, send_with_headers)
         else:
             await refused(refusal)(scope, receive, send_with_headers)
 

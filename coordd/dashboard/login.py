@@ -18,21 +18,29 @@ from coordd.dashboard.tokens import COOKIE, COOKIE_AGE, Keys
 MAX_FORM = 1024
 """Bytes of a sent form at most."""
 DEADLINE = 5.0
+_PAGE = "./"
+"""The page's address, relative to the form's."""
 
 
 class Login:
-    """The login endpoint: ``GET`` shows the form, ``POST`` checks it; without ``keys`` no login is needed."""
+    """The login endpoint: ``GET`` shows the form, ``POST`` checks it; without ``keys`` no login is needed.
 
-    def __init__(self, *, form: Asset, failed: Asset, keys: Keys | None, brake: Brake) -> None:
+    The cookie is for what is ``below`` a path.
+    """
+
+    def __init__(
+        self, *, form: Asset, failed: Asset, keys: Keys | None, brake: Brake, below: str = ""
+    ) -> None:
         self._form = form
         self._failed = failed
         self._keys = keys
         self._brake = brake
+        self._below = below
 
     async def __call__(self, request: Request) -> Response:
         """Answer ``GET`` or ``POST``."""
         if self._keys is None:
-            return RedirectResponse("/", 303)
+            return RedirectResponse(_PAGE, 303)
         if request.method != "POST":
             return self._form.response(request)
         return await self._judge(self._keys, request)
@@ -54,13 +62,13 @@ class Login:
         token = fields.get("token", [""])[0]
         if not keys.opens(token.strip().encode()):
             return _closing(await self._wrong(request))
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(_PAGE, 303)
         secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
         response.set_cookie(
             COOKIE,
             keys.cookie(time.time()),
             max_age=COOKIE_AGE,
-            path="/",
+            path=self._below or "/",
             secure=secure,
             httponly=True,
             samesite="strict",

@@ -198,6 +198,36 @@ def _schemas() -> dict[str, Any]:
                 "series": {"type": "object", "additionalProperties": numbers},
             },
         },
+        "AgentSeries": {
+            "type": "object",
+            "required": ["since", "until", "step", "gaps", "truncated", "agents"],
+            "properties": {
+                **{name: {"type": "number"} for name in ("since", "until", "step")},
+                "gaps": {
+                    "description": "Times in which coordd did not run: begin and end of each",
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "number"}},
+                },
+                "truncated": {"type": "boolean"},
+                "agents": {"type": "array", "items": {"$ref": _REF + "AgentBands"}},
+            },
+        },
+        "AgentBands": {
+            "type": "object",
+            "required": ["agent_id", "workspace", "project", "name", "kind", "bands"],
+            "properties": {
+                "agent_id": words,
+                **{name: {"type": ["string", "null"]} for name in ("workspace", "project", "name", "kind")},
+                "bands": {
+                    "description": "Pairs, oldest first: since when, and what; null: it is gone",
+                    "type": "array",
+                    "items": {
+                        "type": "array",
+                        "prefixItems": [{"type": "number"}, {"type": ["string", "null"]}],
+                    },
+                },
+            },
+        },
         "Status": {
             "type": "object",
             "required": [

@@ -57,7 +57,8 @@ class LogFileError(CoorddError):
 class Options:
     """The options of the command line.
 
-    ``keys`` is None if no token is needed, ``log_file`` is None if the log goes to stderr.
+    ``keys`` is None if no token is needed, ``log_file`` is None if the log goes to stderr. ``below`` is the
+    path of another site below which it is served.
     """
 
     address: Address
@@ -65,6 +66,7 @@ class Options:
     names: tuple[str, ...]
     group_may: bool
     log_file: str | None = None
+    below: str = ""
 
 
 def run(
@@ -134,6 +136,7 @@ async def _serve(
         connections=connections,
         access=access,
         assets=load_assets(),
+        below=options.below,
     )
     config = uvicorn.Config(
         dashboard.app,

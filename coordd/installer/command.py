@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,55 +15,24 @@ from coordd.installer.configuration import check_wanted
 from coordd.installer.dashboard import check_listen
 from coordd.installer.installing import Installation, service_environment
 from coordd.installer.managers import Manager, Setting
+from coordd.installer.options import (
+    dry_run_option,
+    listen_option,
+    read_homes_option,
+    run_as_option,
+    scope_options,
+)
 from coordd.installer.removing import Removal
-from coordd.installer.services import COORDD, DASHBOARD, USER, Scope, Wanted, this_installation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    Decorated = Callable[..., Any]
-
-
-def _scope_options(function: Decorated) -> Decorated:
-    for option in (
-        click.option(
-            "--system",
-            "scope",
-            flag_value="system",
-            type=click.Choice(["user", "system"]),
-            help="The service of the whole machine; needs root.",
-        ),
-        click.option(
-            "--user",
-            "scope",
-            flag_value="user",
-            default="user",
-            type=click.Choice(["user", "system"]),
-            help="Your own service (the default): agents and their files belong to a person.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-_run_as = click.option(
-    "--run-as",
-    metavar="USER",
-    help=f"With --system: run as this user, who must exist; else as before, or as {USER}, who is made.",
+from coordd.installer.services import (
+    ALERT,
+    COORDD,
+    DASHBOARD,
+    SERVICES,
+    USER,
+    Scope,
+    Wanted,
+    this_installation,
 )
-_listen = click.option(
-    "--listen",
-    metavar="ADDRESS",
-    help="With --dashboard: HOST:PORT or PORT on this machine; else as before, or 127.0.0.1:8000.",
-)
-_read_homes = click.option(
-    "--read-homes/--no-read-homes",
-    default=None,
-    help="With --system: let it read everybody's files and look into everybody's processes, to see the "
-    "sessions of all users; or not. Off by default, else as before.",
-)
-_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
 @click.group(
@@ -86,6 +54,7 @@ Examples:
   coordd service install --redis-url redis://localhost:6379/0
   coordd service install --dry-run                    what it would do
   coordd service install --dashboard                  and a web page, as a service too
+  coordd service install --alerts                     and coordd-alert, which tells you
   sudo coordd service install --system -w '/home/*/src/*'
   sudo coordd service install --system --run-as ann   reads what ann can read
   sudo coordd service install --system --read-homes   sees sessions of all users
@@ -94,8 +63,8 @@ Examples:
 May be run again, to repair and after an upgrade. A configuration that is there is
 left alone: what it lacks for what you ask is printed.""",
 )
-@_scope_options
-@_run_as
+@scope_options
+@run_as_option
 @click.option(
     "--workspace",
     "-w",
@@ -108,9 +77,14 @@ left alone: what it lacks for what you ask is printed.""",
 @click.option(
     "--dashboard", is_flag=True, help="The dashboard too, as a second service; one that is there is upgraded."
 )
-@_listen
-@_read_homes
-@_dry_run
+@click.option(
+    "--alerts",
+    is_flag=True,
+    help="coordd-alert too, which tells what needs you; one that is there is upgraded.",
+)
+@listen_option
+@read_homes_option
+@dry_run_option
 def install(
     *,
     scope: Scope,
@@ -118,6 +92,7 @@ def install(
     workspaces: tuple[str, ...],
     redis_url: str | None,
     dashboard: bool,
+    alerts: bool,
     listen: str | None,
     read_homes: bool | None,
     dry_run: bool,
@@ -126,7 +101,8 @@ def install(
 
     Writes the unit (or plist), makes user, group and directories (--system), and a commented default
     configuration where there is none; tries each project as the user that will read it. The dashboard of
-    the system asks for a token, which is made for root and the members of the group.
+    the system asks for a token, which is made for root and the members of the group. coordd-alert of the
+    system runs as a user of its own.
 
     Session files of coding agents are readable for their user alone. With --read-homes a drop-in of systemd
     gives the system's service CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, by which it may read every file of this
@@ -140,6 +116,7 @@ def install(
             workspaces=workspaces,
             redis_url=redis_url,
             dashboard=dashboard,
+            alerts=alerts,
             listen=_address(listen, dashboard=dashboard),
         ),
         os.getcwd(),
@@ -159,20 +136,26 @@ def install(
 Examples:
   coordd service uninstall
   coordd service uninstall --dashboard          the dashboard alone
+  coordd service uninstall --alerts --purge     coordd-alert alone, and what it remembers
   coordd service uninstall --purge --dry-run    what would go
   sudo coordd service uninstall --system --purge""",
 )
-@_scope_options
+@scope_options
 @click.option(
     "--purge", is_flag=True, help="Remove configuration, records and logs too, and the service's user."
 )
 @click.option(
     "--dashboard", is_flag=True, help="The dashboard alone (with --purge: and its token); coordd stays."
 )
-@_dry_run
-def uninstall(scope: Scope, purge: bool, dashboard: bool, dry_run: bool) -> None:
-    """Stop the service, and the dashboard's, and remove them; configuration and records stay."""
-    wanted = Wanted(scope=scope, dashboard=dashboard)
+@click.option(
+    "--alerts",
+    is_flag=True,
+    help="coordd-alert alone (with --purge: and what it told, and its user); coordd stays.",
+)
+@dry_run_option
+def uninstall(scope: Scope, purge: bool, dashboard: bool, alerts: bool, dry_run: bool) -> None:
+    """Stop the services (dashboard and coordd-alert too) and remove them; configuration and records stay."""
+    wanted = Wanted(scope=scope, dashboard=dashboard, alerts=alerts)
     setting = _setting(wanted)
     Removal(
         wanted=wanted,
@@ -194,11 +177,12 @@ Examples:
   coordd service print --system --read-homes          the drop-in of that option
   coordd service print --for launchd""",
 )
-@_scope_options
-@_run_as
-@click.option("--dashboard", is_flag=True, help="The dashboard's.")
+@scope_options
+@run_as_option
+@click.option("--dashboard", "which", flag_value=DASHBOARD.name, help="The dashboard's.")
+@click.option("--alerts", "which", flag_value=ALERT.name, help="The one of coordd-alert.")
 @click.option("--read-homes", is_flag=True, help="The drop-in that 'install --system --read-homes' adds.")
-@_listen
+@listen_option
 @click.option(
     "--for",
     "manager",
@@ -209,7 +193,7 @@ def print_(
     *,
     scope: Scope,
     run_as: str | None,
-    dashboard: bool,
+    which: str | None,
     read_homes: bool,
     listen: str | None,
     manager: str | None,
@@ -219,7 +203,7 @@ def print_(
         _of_the_system(scope, read_homes)
         click.echo(systemd.read_homes_drop_in(), nl=False)
         return
-    address = _address(listen, dashboard=dashboard)
+    address = _address(listen, dashboard=which == DASHBOARD.name)
     setting = _setting(Wanted(scope=scope, run_as=_user(scope, run_as), listen=address))
     if manager is None:
         manager = "launchd" if sys.platform == "darwin" else "systemd"
@@ -228,7 +212,7 @@ def print_(
         if manager == "launchd"
         else systemd.Systemd(setting=setting, units=systemd.usual_units(setting))
     )
-    click.echo(made.rendered(DASHBOARD if dashboard else COORDD), nl=False)
+    click.echo(made.rendered(next(one for one in SERVICES if one.name == (which or COORDD.name))), nl=False)
 
 
 def _address(listen: str | None, *, dashboard: bool) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +9,31 @@ from dataclasses import dataclass, replace
 
 from coordd import __version__
 from coordd.cli.doctor.access import READ_ALL, Credentials, user_of
+from coordd.cli.doctor.findings import Finding
 from coordd.config.layout import Layout
 from coordd.dashboard.listen import DEFAULT, BadAddress, parse_address
 from coordd.errors import InstallError
+from coordd.installer import alerts
 from coordd.installer.answering import DEADLINE, ServiceAddress, version_behind, wait_for_answer
 from coordd.installer.configuration import configured, default_text, missing_in
 from coordd.installer.dashboard import MakeToken, check_packages, check_visible, token_file, version_at
 from coordd.installer.links import Link, linking, not_linked
 from coordd.installer.managers import Manager, Setting
+from coordd.installer.next_steps import next_lines
 from coordd.installer.readers import check_owner, check_program, check_readable
-from coordd.installer.services import COORDD, DASHBOARD, GROUP, HOME, USER, Service, Wanted, listen_of
+from coordd.installer.services import (
+    ALERT,
+    ALERT_USER,
+    COORDD,
+    DASHBOARD,
+    GROUP,
+    HOME,
+    SERVICES,
+    USER,
+    Service,
+    Wanted,
+    listen_of,
+)
 from coordd.installer.steps import MakeDirectory, Step, WriteFile, group_id, perform
 from coordd.util.text import escape
 
@@ -39,9 +53,9 @@ class Installation:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """The daemon, and the dashboard if it is asked for or installed already, since it is upgraded too."""
-        both = self.wanted.dashboard or self.manager.installed(DASHBOARD)
-        return (COORDD, DASHBOARD) if both else (COORDD,)
+        """The daemon, and others if they are asked for or installed already, since they are upgraded too."""
+        asked = self.wanted.asked
+        return tuple(one for one in SERVICES if one == COORDD or one in asked or self.manager.installed(one))
 
     def install(self, *, dry_run: bool = False) -> None:
         """Install the service, start it, wait for its answer, and say what to do next.
@@ -55,21 +69,27 @@ class Installation:
         self._check_user()
         if DASHBOARD in services:
             check_packages(asked=self.wanted.dashboard)
+        if self.wanted.alerts:
+            alerts.check_apprise(self.layout)
         configured(self.layout, self._environ())
-        preparing = [*manager.accounts(), *self._configuration()]
+        preparing = [*manager.accounts(COORDD), *self._configuration()]
+        accounts = {one: manager.accounts(one) for one in services if one != COORDD}
         if dry_run:
+            preparing += [step for steps in accounts.values() for step in steps]
             later = [step for one in services for step in (*self._placing(one), *self._starting(one))]
             perform([*preparing, *later, *self._linking()], say=say, dry_run=True)
-            names = " and ".join([one.name for one in services if not self._rests(one)])
-            verb = "answer" if " and " in names else "answers"
-            say(f"would wait until {names} {verb}, and try each project as the user that will read it")
+            names = [one.name for one in services if not self._rests(one)]
+            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            verb = "answers" if len(names) == 1 else "answer"
+            say(f"would wait until {listed} {verb}, and try each project as the user that will read it")
             return
         changed = perform(preparing, say=say)
+        anew = {one: perform(steps, say=say) for one, steps in accounts.items()}
         self._check_programs(services)
         config = configured(self.layout, self._environ())
         for one in services:  # write each unit only in its turn, so that a failure leaves it as it is
             placed = perform(self._placing(one), say=say)
-            self._start(one, config.control.socket, changed=changed or placed)
+            self._start(one, config.control.socket, changed=changed or placed or anew.get(one, False))
         for line in manager.lasting():
             say(line)
         for step in self._linking():
@@ -80,6 +100,8 @@ class Installation:
         for line in manager.granted():
             say(line)
         self._tell_workspaces(config.coordination.workspaces)
+        if ALERT in services:
+            self._tell_alerts()
         self._tell_next(services)
 
     def _configuration(self) -> list[Step]:
@@ -107,17 +129,21 @@ class Installation:
 
     def _rests(self, service: Service) -> bool:
         """Return whether it is installed, stopped and not asked for; then it stays stopped."""
-        return service == DASHBOARD and not self.wanted.dashboard and not self.manager.active(service)
+        left = service != COORDD and service not in self.wanted.asked
+        return left and not self.manager.active(service)
 
     def _starting(self, service: Service) -> list[Step]:
         if self._rests(service):
             return self.manager.reading()
-        return self.manager.starting(service, enable=service == COORDD or self.wanted.dashboard)
+        return self.manager.starting(service, enable=service == COORDD or service in self.wanted.asked)
 
     def _endpoint(self, service: Service, socket: str) -> ServiceAddress | None:
         """Return where it answers; None if a changed command line does not tell."""
         if service == COORDD:
             return ServiceAddress(socket, lambda: version_behind(socket))
+        if service == ALERT:
+            control = self._alerts_socket()
+            return ServiceAddress(control, lambda: alerts.version_behind(control))
         try:
             address = parse_address(listen_of(self.manager.command(service)) or DEFAULT)
         except BadAddress:
@@ -128,7 +154,8 @@ class Installation:
         name = service.name
         if self._rests(service):
             perform(self._starting(service), say=self.say)
-            self.say(f"{'stopped':<9}  {name} stays so; with --dashboard it is started")
+            option = "--dashboard" if service == DASHBOARD else "--alerts"
+            self.say(f"{'stopped':<9}  {name} stays so; with {option} it is started")
             return
         endpoint = self._endpoint(service, socket)
         running = not changed and endpoint is not None and self.manager.active(service)
@@ -163,10 +190,13 @@ class Installation:
     def _check_programs(self, services: Sequence[Service]) -> None:
         own = self._uid()
         check_program(self.setting.programs["coordd"], user_of(own), same=own == os.geteuid())
-        if DASHBOARD in services and self.wanted.scope == "system" and self.manager.dynamic_user:
+        if DASHBOARD in services and self.wanted.scope == "system" and self.manager.own_users:
             check_visible(self.setting.programs)
             nobody = Credentials(NOBODY, frozenset({group_id(GROUP)}))
             check_program(self.setting.programs["coordctl"], nobody, same=False)
+        if ALERT in services and self.wanted.scope == "system" and self.manager.own_users:
+            teller = user_of(pwd.getpwnam(ALERT_USER).pw_uid)
+            check_program(self.setting.programs[ALERT.name], teller, same=False)
 
     def _check_user(self) -> None:
         if self.wanted.scope == "system" and self.wanted.run_as != USER:
@@ -201,9 +231,16 @@ class Installation:
             *(check_owner(self.setting.programs["coordd"][0]) if system else []),
             *check_readable(workspaces, self._reader(), sandboxed=sandboxed),
         ]:
-            self.say(f"{finding.result:<9}  {escape(finding.message)}")
-            if finding.fix is not None:
-                self.say(f"{'':<9}  fix: {escape(finding.fix)}")
+            self._tell_finding(finding)
+
+    def _tell_alerts(self) -> None:
+        for finding in alerts.check_actions(self._alerts_socket()):
+            self._tell_finding(finding)
+
+    def _tell_finding(self, finding: Finding) -> None:
+        self.say(f"{finding.result:<9}  {escape(finding.message)}")
+        if finding.fix is not None:
+            self.say(f"{'':<9}  fix: {escape(finding.fix)}")
 
     def _tell_next(self, services: Sequence[Service]) -> None:
         with open(self.layout.config_file, encoding="utf-8") as file:
@@ -215,32 +252,21 @@ class Installation:
             )
             for line in missing:
                 self.say(f"  {escape(line)}")
-        lines = [
-            (f"{self.setting.shown('coordctl')} status", "who is alive, who is not"),
-            *self.manager.hints(COORDD),
-            (self.manager.reload_command(COORDD), f"after a change of {self.layout.config_file}"),
-        ]
-        if self.wanted.scope == "system":
-            person = self.setting.environ.get("SUDO_USER") or "NAME"
-            if not _is_member(person):
-                add = self.manager.member_command(person)
-                lines.insert(0, (add, f"{person} may ask, from the next login on"))
-        if DASHBOARD in services:
-            lines[1:1] = self._dashboard_lines()
+        dashboard = self._endpoint(DASHBOARD, "") if DASHBOARD in services else None
+        lines = next_lines(
+            self.setting,
+            self.manager,
+            self.layout,
+            services,
+            dashboard=None if dashboard is None else dashboard.place,
+        )
         width = max(len(command) for command, _ in lines)
         self.say("\nNext:")
         for command, what in lines:
             self.say(f"  {command:<{width}}  {what}")
 
-    def _dashboard_lines(self) -> list[tuple[str, str]]:
-        endpoint = self._endpoint(DASHBOARD, "")
-        place = endpoint.place if endpoint is not None else f"{' '.join(self.manager.command(DASHBOARD))}"
-        if self.wanted.scope == "user":
-            return [(place, "the dashboard, for whoever uses this machine")]
-        return [
-            (place, "the dashboard, which asks for its token"),
-            (f"cat {token_file(self.layout)}", f"the token, for root and the group {GROUP}"),
-        ]
+    def _alerts_socket(self) -> str:
+        return alerts.control_socket(self.wanted.scope, self._environ())
 
 
 def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
@@ -249,11 +275,3 @@ def service_environment(wanted: Wanted, setting: Setting) -> Mapping[str, str]:
         return {"HOME": HOME if wanted.run_as == USER else pwd.getpwnam(wanted.run_as).pw_dir}
     kept = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
     return {name: setting.environ[name] for name in kept if setting.environ.get(name)}
-
-
-def _is_member(person: str) -> bool:
-    try:
-        entry = pwd.getpwnam(person)
-        return grp.getgrnam(GROUP).gr_gid in os.getgrouplist(person, entry.pw_gid)
-    except KeyError:
-        return False

@@ -15,9 +15,9 @@ from coordd.dashboard.tokens import NAME
 from coordd.errors import InstallError
 from coordd.installer import templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import COORDD, GROUP, USER, Service, listen_of, place_name
+from coordd.installer.services import ALERT, COORDD, GROUP, USER, Service, listen_of, place_name
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, Step, WriteFile, output
-from coordd.protocol.paths import system_paths, user_paths
+from coordd.protocol.paths import alerts_directory, system_paths, user_paths
 
 _DAEMONS = "/Library/LaunchDaemons"
 _INDENT = "        "
@@ -37,7 +37,7 @@ class Launchd:
     """The machine's launchd, or one person's session of it."""
 
     private_tmp = False
-    dynamic_user = False
+    own_users = False
 
     def __init__(self, *, setting: Setting) -> None:
         self._setting = setting
@@ -67,8 +67,12 @@ class Launchd:
             },
         )
 
-    def accounts(self) -> list[Step]:
+    def accounts(self, service: Service) -> list[Step]:
         """Return the steps for group and directories; a LaunchDaemon's user has to exist."""
+        if service == ALERT and self._system:
+            return self._accounts_of_alerts()
+        if service != COORDD:
+            return []
         if not self._system:
             return [MakeDirectory(self._logs, 0o700)]
         if self._setting.read_homes:
@@ -91,6 +95,11 @@ class Launchd:
             *[MakeDirectory(path, 0o750, owner) for path in made],
             *[GiveTree(path, owner) for path in made],
         ]
+
+    def _accounts_of_alerts(self) -> list[Step]:
+        owner = (self._setting.run_as, GROUP)
+        path = alerts_directory("system", {}, "darwin")
+        return [MakeDirectory(path, 0o700, owner), GiveTree(path, owner)]
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """Return the steps for the plists; launchd refuses those that others may write."""
@@ -168,8 +177,11 @@ class Launchd:
             (f"tail -F '{os.path.join(self._logs, service.name)}.log'", "what it says"),
         ]
 
-    def reload_command(self, service: Service) -> str:  # noqa: ARG002  # the protocol's signature
+    def reload_command(self, service: Service) -> str:
         """Return coordctl's reload command, since launchd knows no reload."""
+        if service == ALERT:
+            layout = " --layout system" if self._system else ""
+            return f"coordctl alerts{layout} reload"
         return "coordctl reload"
 
     def member_command(self, person: str) -> str:

@@ -17,7 +17,7 @@ from coordd.installer.steps import Done, cannot
 
 LOCAL = "/usr/local"
 _ON_EVERY_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
-_PAGES = ("man1/coordd.1", "man1/coordctl.1", "man5/coordd.toml.5")
+_PAGES = ("man1/coordd.1", "man1/coordctl.1", "man1/coordd-alert.1", "man5/coordd.toml.5")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,18 +42,19 @@ class Setting:
 class Manager(Protocol):
     """One service manager, for one scope; methods that return steps are pure.
 
-    ``private_tmp``: whether the system's service has its own /tmp; ``dynamic_user``: whether the system's
-    dashboard runs as an allocated user, which sees no home directories.
+    ``private_tmp``: whether the system's service has its own /tmp; ``own_users``: whether the other services
+    of the system run as users of their own: the dashboard as an allocated one, which sees no home
+    directories, and coordd-alert as one that is made.
     """
 
     private_tmp: bool
-    dynamic_user: bool
+    own_users: bool
 
     def rendered(self, service: Service) -> str:
         """Return the text of the unit or plist."""
 
-    def accounts(self) -> list[Step]:
-        """Return the steps for user, group and directories, which the configuration file needs first."""
+    def accounts(self, service: Service) -> list[Step]:
+        """Return the steps for the user, group and directories that a service needs before all else."""
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """Return the steps for the units or plists."""
@@ -65,10 +66,10 @@ class Manager(Protocol):
         """Return the steps that enable the service, and start or restart it."""
 
     def removing(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps that stop services and remove their files, the daemon's account files too."""
+        """Return the steps that stop services and remove their files, those of their accounts too."""
 
     def purging(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps that remove an administrator's additions; for the daemon, also user and group."""
+        """Return the steps that remove an administrator's additions, and users and group that were made."""
 
     def installed(self, service: Service) -> bool:
         """Return whether its unit or plist exists."""

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 
 from coordd.config.layout import Layout
 from coordd.errors import ConfigError
+from coordd.installer import alerts
 from coordd.installer.configuration import configured
 from coordd.installer.dashboard import token_file
 from coordd.installer.links import unlinking
 from coordd.installer.managers import Manager
-from coordd.installer.services import DASHBOARD, SERVICES, Programs, Wanted
+from coordd.installer.services import ALERT, DASHBOARD, SERVICES, Programs, Service, Wanted
 from coordd.installer.steps import Remove, Step, perform
+
+_NAMES = {DASHBOARD: "the dashboard", ALERT: "coordd-alert"}
+_OPTIONS = {DASHBOARD: "--dashboard", ALERT: "--alerts"}
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is removed: all services, or the dashboard alone.
+    """What is removed: all services, or those alone that are named.
 
     ``environ`` is the service's; ``programs`` are those of this installation; ``command`` is how the caller
     types coordd; ``say`` prints a line for the caller.
@@ -38,32 +42,42 @@ class Removal:
         Raises:
             InstallError: with what to do about it.
         """
-        services = (DASHBOARD,) if self.wanted.dashboard else SERVICES
-        data = [token_file(self.layout)] if self.wanted.dashboard else data_directories(self.layout)
-        elsewhere = [] if self.wanted.dashboard else self._named_elsewhere(data)
+        named = self.wanted.asked
+        services = named or SERVICES
+        data = self._data(named)
+        elsewhere = [] if named else self._named_elsewhere(data)
         # the clients are removed before the daemon that they ask
         installed = [one for one in reversed(services) if self.manager.installed(one)]
-        links = (
-            unlinking(self.programs) if self.wanted.scope == "system" and not self.wanted.dashboard else []
-        )
+        links = unlinking(self.programs) if self.wanted.scope == "system" and not named else []
         if installed:
             perform(self.manager.removing(installed), say=self.say, dry_run=dry_run)
         elif not purge:
-            what = "the dashboard" if self.wanted.dashboard else "coordd"
-            self.say(f"{what} is not installed as a service here; nothing to do")
+            what = " and ".join([_NAMES[one] for one in named]) or "coordd"
+            self.say(
+                f"{what} {'are' if len(named) > 1 else 'is'} not installed as a service here; nothing to do"
+            )
             return
         perform(links, say=self.say, dry_run=dry_run)
         there = [path for path in data if os.path.lexists(path)]
         if purge:
-            steps: list[Step] = [Remove(path, tree=not self.wanted.dashboard) for path in data]
+            steps: list[Step] = [Remove(path, tree=os.path.isdir(path)) for path in data]
             perform([*steps, *self.manager.purging(services)], say=self.say, dry_run=dry_run)
             for path in elsewhere:
                 self.say(f"kept       {path}, which the configuration named; remove it yourself")
         elif there and not dry_run:
             self.say(f"kept       {', '.join(there)}")
             words = ["uninstall", *(["--system"] if self.wanted.scope == "system" else [])]
-            words += ["--dashboard"] if self.wanted.dashboard else []
+            words += [_OPTIONS[one] for one in named]
             self.say(f"\nTo remove that too: {self.command} service {' '.join(words)} --purge")
+
+    def _data(self, named: Sequence[Service]) -> list[str]:
+        """Return the directories and files of all services, or of the named ones."""
+        told = alerts.data_directory(self.wanted.scope, self.environ)
+        if not named:
+            folders = data_directories(self.layout)
+            return folders if any(_is_in(told, one) for one in folders) else [*folders, told]
+        by_service = {DASHBOARD: token_file(self.layout), ALERT: told}
+        return [by_service[one] for one in named]
 
     def _named_elsewhere(self, data: Sequence[str]) -> list[str]:
         """Return the record directories that the configuration names outside of the layout."""
@@ -72,7 +86,7 @@ class Removal:
         except (ConfigError, KeyError):
             return []
         named = dict.fromkeys([storage.metrics_dir, storage.log_dir])
-        return [path for path in named if not any(path == own or path.startswith(f"{own}/") for own in data)]
+        return [path for path in named if not any(_is_in(path, own) for own in data)]
 
 
 def data_directories(layout: Layout) -> list[str]:
@@ -84,4 +98,8 @@ def data_directories(layout: Layout) -> list[str]:
         os.path.dirname(layout.socket),
     ]
     unique = list(dict.fromkeys(folders))
-    return [path for path in unique if not any(path.startswith(f"{other}/") for other in unique)]
+    return [path for path in unique if not any(path != other and _is_in(path, other) for other in unique)]
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from coordd.protocol.paths import ALERTS_USER
+
 Scope = Literal["user", "system"]
 
 GROUP = "coordd"
 """The group whose members may ask the system's daemon."""
 USER = "coordd"
 HOME = "/var/lib/coordd"
+ALERT_USER = ALERTS_USER
+ALERT_HOME = "/var/lib/coordd-alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,18 @@ DASHBOARD = Service(
     daemon_plist="launchd/org.coordd.dashboard.daemon.plist.in",
     agent_plist="launchd/org.coordd.dashboard.agent.plist.in",
 )
-SERVICES = (COORDD, DASHBOARD)
+ALERT = Service(
+    name="coordd-alert",
+    label="org.coordd.alert",
+    system_unit="systemd/coordd-alert.service.in",
+    user_unit="systemd/coordd-alert-user.service.in",
+    daemon_plist="launchd/org.coordd.alert.daemon.plist.in",
+    agent_plist="launchd/org.coordd.alert.agent.plist.in",
+)
+SERVICES = (COORDD, DASHBOARD, ALERT)
 """All services, the daemon first: it is always installed, the others on request; all are removed together."""
 
-PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli"}
+PROGRAMS = {"coordd": "coordd", "coordctl": "coordd.cli", "coordd-alert": "coordd.alerts.main"}
 """Each command with the module that it runs; in templates ``@COORDD@`` is the command line of coordd."""
 
 Programs = Mapping[str, tuple[str, ...]]
@@ -64,8 +76,9 @@ Programs = Mapping[str, tuple[str, ...]]
 class Wanted:
     """What was asked for on the command line.
 
-    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``. ``dashboard``:
-    install it too, or uninstall it alone; ``listen`` is its address, None keeps the present one.
+    ``run_as`` is the system service's user; ``workspaces`` are absolute, or begin with ``~/``. ``dashboard``,
+    ``alerts``: install them too, or uninstall them alone; ``listen`` is the dashboard's address, None keeps
+    the present one.
     """
 
     scope: Scope
@@ -73,7 +86,13 @@ class Wanted:
     workspaces: tuple[str, ...] = ()
     redis_url: str | None = None
     dashboard: bool = False
+    alerts: bool = False
     listen: str | None = None
+
+    @property
+    def asked(self) -> tuple[Service, ...]:
+        """Return the services beside the daemon that were asked for."""
+        return tuple(one for one, asked in ((DASHBOARD, self.dashboard), (ALERT, self.alerts)) if asked)
 
 
 def find_programs(executable: str, script: str) -> Programs:

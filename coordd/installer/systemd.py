@@ -1,4 +1,4 @@
-"""Run coordd under systemd: unit, sysusers.d and tmpfiles.d files, and their commands.
+"""Run coordd under systemd: units, and the commands of its manager. Who they run as is made by accounts.py.
 
 An administrator's files lie in /etc (file-hierarchy(7)), a person's where their manager looks for them.
 """
@@ -6,7 +6,6 @@ An administrator's files lie in /etc (file-hierarchy(7)), a person's where their
 from __future__ import annotations
 
 import os
-import pwd
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,14 +13,11 @@ from contextlib import suppress
 from coordd.cli.doctor.access import user_name
 from coordd.dashboard.listen import DEFAULT
 from coordd.errors import InstallError
-from coordd.installer import templates
+from coordd.installer import accounts, templates
 from coordd.installer.managers import Setting
-from coordd.installer.services import COORDD, GROUP, HOME, USER, Service, place_name
-from coordd.installer.steps import Command, GiveTree, Remove, RemoveEmpty, Step, WriteFile, failure, output
-from coordd.protocol.paths import system_paths
+from coordd.installer.services import ALERT_USER, COORDD, GROUP, Service, place_name
+from coordd.installer.steps import Command, Remove, RemoveEmpty, Step, WriteFile, failure, output
 
-SYSUSERS = "/etc/sysusers.d/coordd.conf"
-TMPFILES = "/etc/tmpfiles.d/coordd.conf"
 SYSTEM_UNITS = "/etc/systemd/system"
 READ_HOMES = "read-homes.conf"
 """The drop-in that gives the system's service the right to read everybody's files."""
@@ -32,7 +28,7 @@ class Systemd:
     """The system's manager, or one person's; ``units`` is the directory of unit files."""
 
     private_tmp = True
-    dynamic_user = True
+    own_users = True
 
     def __init__(self, *, setting: Setting, units: str) -> None:
         self._setting = setting
@@ -53,32 +49,16 @@ class Systemd:
                 **{place_name(n): templates.unit_command(argv) for n, argv in setting.programs.items()},
                 "USER": setting.run_as,
                 "GROUP": GROUP,
+                "ALERTUSER": ALERT_USER,
                 "ENVIRONMENT": templates.unit_environment(carried),
                 "LISTEN": listen,
                 "PORT": listen.rpartition(":")[2],
             },
         )
 
-    def accounts(self) -> list[Step]:
+    def accounts(self, service: Service) -> list[Step]:
         """Return the steps for user and group (systemd-sysusers) and directories (systemd-tmpfiles)."""
-        if not self._system:
-            return []
-        names = {"USER": self._setting.run_as, "GROUP": GROUP}
-        users = templates.fill(templates.template("systemd/sysusers.conf.in"), names)
-        if self._setting.run_as != USER:  # a user named by the caller exists already
-            users = "".join([line for line in users.splitlines(keepends=True) if not line.startswith("u ")])
-        owner = (self._setting.run_as, GROUP)
-        paths = system_paths("linux")
-        return [
-            WriteFile(SYSUSERS, users),
-            Command(("systemd-sysusers", SYSUSERS), f"Make user and group yourself, as {SYSUSERS} has them."),
-            WriteFile(TMPFILES, templates.fill(templates.template("systemd/tmpfiles.conf.in"), names)),
-            *[GiveTree(path, owner) for path in (HOME, paths["log_dir"])],
-            Command(
-                ("systemd-tmpfiles", "--create", TMPFILES),
-                f"Make the directories yourself, as {TMPFILES} has them.",
-            ),
-        ]
+        return accounts.making(service, self._setting.run_as) if self._system else []
 
     def files(self, services: Sequence[Service]) -> list[Step]:
         """Return the steps for the unit files, and the drop-in that is asked for, or was before."""
@@ -132,27 +112,19 @@ class Systemd:
                 Command((*self._ctl, "disable", "--now", one.unit), None),
                 Remove(self._path(one)),
             ]
-        if self._system and COORDD in services:
-            steps += [*self._taking_back(), Remove(TMPFILES), Remove(SYSUSERS)]
+        if self._system:
+            steps += self._taking_back() if COORDD in services else []
+            steps += accounts.removing(services)
         steps += self.reading()
         steps += [Command((*self._ctl, "reset-failed", one.unit), None) for one in services]
         return steps
 
     def purging(self, services: Sequence[Service]) -> list[Step]:
-        """Return the steps that remove drop-ins; for the daemon, also its own user and the group."""
+        """Return the steps that remove drop-ins, and users that were made; for the daemon, also the group."""
         steps: list[Step] = [
             Remove(os.path.join(self._units, f"{one.unit}.d"), tree=True) for one in services
         ]
-        if not self._system or COORDD not in services:
-            return steps
-        try:
-            made_here = pwd.getpwnam(USER).pw_dir == HOME
-        except KeyError:
-            made_here = False
-        if made_here:
-            steps.append(Command(("userdel", USER), f"Remove it yourself: userdel {USER}"))
-        steps.append(Command(("groupdel", GROUP), None))  # userdel may have taken it along
-        return steps
+        return [*steps, *accounts.purging(services)] if self._system else steps
 
     def installed(self, service: Service) -> bool:
         """Return whether the unit file exists."""

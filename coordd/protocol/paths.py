@@ -112,6 +112,8 @@ def system_paths(platform: str) -> dict[str, str]:
 
 ALERTS_SOCKET = "alerts.sock"
 """The control socket of coordd-alert, in its state directory."""
+ALERTS_USER = "coordd-alert"
+"""The user of the system's coordd-alert, where the service manager can make users; its actions run as it."""
 
 
 def alerts_directory(layout: str | None, environ: Mapping[str, str], platform: str) -> str:

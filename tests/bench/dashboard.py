@@ -37,6 +37,8 @@ from harness import (
 
 AGENTS = 1000
 PAGES = 10
+CHANGES = 100.0
+"""Beats a second under an open page."""
 PATH = "/api/agents/active"
 CHROMIUM = "/usr/bin/chromium"
 FLOOR = "bare Starlette, same bytes"
@@ -72,7 +74,7 @@ def measure(settings: Settings) -> Iterator[Figure]:
                 yield from _answers(settings, root, port)
                 yield from _cost(settings, service, process.pid, port, Metronome(agents, 30.0))
                 if importlib.util.find_spec("playwright") and os.path.exists(CHROMIUM):
-                    yield from _page(settings, port, Metronome(agents, 30.0))
+                    yield from _page(settings, port, Metronome(agents, AGENTS / CHANGES))
 
 
 @contextlib.contextmanager
@@ -258,7 +260,7 @@ def _get_all(port: int) -> None:
 
 
 def _page(settings: Settings, port: int, fleet: Metronome) -> Iterator[Figure]:
-    """Weight of the page, time to its first numbers, and its longest task once it is loaded."""
+    """Weight of the page, time to its first numbers, its longest task, and what it gains over time."""
     from playwright.sync_api import sync_playwright
 
     watch = """(() => {
@@ -280,24 +282,49 @@ def _page(settings: Settings, port: int, fleet: Metronome) -> Iterator[Figure]:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.add_init_script(watch)
             page.goto(f"http://127.0.0.1:{port}/", wait_until="commit")
-            page.wait_for_selector("#tile-agents .big:not(:empty)")
+            page.wait_for_selector("#alive:not(:empty)")
             first.append(page.evaluate("performance.now()"))
             weight: Any = page.evaluate(weigh)
             page.wait_for_timeout(3000)
             loaded = page.evaluate("performance.now()")
             for step in range(settings.pick(20, 100)):
-                page.evaluate(f"document.querySelector('#agents .scroll').scrollTop = {step * 400}")
+                page.evaluate(f"scrollTo(0, {step * 400})")
                 fleet.rest(0.1)
-            for column in ("Last beat", "Agent", "Uptime"):
-                page.locator("#agents").get_by_role("button", name=column, exact=True).click()
+            for order in ("sign", "name", "need"):
+                page.locator("#sort").select_option(order)
                 fleet.rest(1.0)
             page.get_by_role("searchbox").fill("agent-00")
             fleet.rest(1.0)
             after = f"window.long.filter(([at]) => at > {loaded}).map(([, took]) => took)"
             longest = page.evaluate(f"Math.max(0, ...{after})")
             page.close()
+        grown, long = _grown(settings, browser, f"http://127.0.0.1:{port}/", watch, fleet)
         browser.close()
-    yield Figure("page weight, as it is sent", "KB", weight[0] / 1e3, "60")
+    yield Figure("page weight, as it is sent", "KB", weight[0] / 1e3, "80")
     yield Figure("page weight, unpacked", "KB", weight[1] / 1e3, "-")
-    yield Figure("page, time to first numbers, 1,000 agents", "ms", percentile(first, 50), "-")
-    yield Figure("page, longest task after load, 1,000 agents", "ms", longest, "100")
+    yield Figure("page, time to first numbers, 1,000 agents", "ms", percentile(first, 50), "500")
+    yield Figure("page, longest task while it is used, 1,000 agents", "ms", longest, "100")
+    yield Figure("page, longest task while it is open, 1,000 agents", "ms", long, "50")
+    yield Figure("page, memory gained an hour", "MB", grown, "5")
+
+
+def _grown(settings: Settings, browser: Any, url: str, watch: str, fleet: Metronome) -> tuple[float, float]:
+    """Return megabytes that an open page gains an hour, and its longest task in milliseconds."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.add_init_script(watch)
+    page.goto(url)
+    session = page.context.new_cdp_session(page)
+
+    def heap() -> float:
+        session.send("HeapProfiler.collectGarbage")
+        return float(session.send("Runtime.getHeapUsage")["usedSize"])
+
+    fleet.rest(settings.pick(10, 60))
+    before, began, loaded = heap(), time.monotonic(), page.evaluate("performance.now()")
+    fleet.rest(settings.pick(30, 600))
+    long = page.evaluate(
+        f"Math.max(0, ...window.long.filter(([at]) => at > {loaded + 500}).map((e) => e[1]))"
+    )
+    gained = (heap() - before) / 1e6 / (time.monotonic() - began) * 3600
+    page.close()
+    return gained, long

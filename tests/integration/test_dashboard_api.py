@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from dash import Dashboard, dashboard
-from live import Coordd, Project, environment, watching
+from live import Coordd, Project, RpcFailed, environment, watching
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from real_processes import process_of, sleeper
 from waiting import eventually
@@ -101,6 +103,90 @@ def test_history_thinned_and_as_columns(fleet: tuple[Project, Coordd, Dashboard]
     events = dash.json("/api/events/recent?limit=2")
     assert [e["kind"] for e in events["records"]] == ["task.claimed", "task.released"]
     assert events["truncated"] is True
+
+
+def test_what_agents_did_is_told_as_bands(tmp_path: Path) -> None:
+    """Real processes: one works all the time, one is killed, one ends, one beats in another project."""
+    app, other = Project(tmp_path / "app"), Project(tmp_path / "other")
+    with (
+        sleeper(cwd=app.root) as doomed,
+        sleeper(cwd=app.root) as done,
+        watching(
+            app,
+            tmp_path,
+            *("--workspace", str(other.root)),
+            sock=tmp_path / "home" / ".local" / "state" / "coordd" / "run" / "coordd.sock",
+            COORDD_SAMPLING_INTERVAL="1s",
+            COORDD_PROCESSES_ENABLED="false",
+        ) as coordd,
+        dashboard(sock=coordd.socket, home=tmp_path / "home") as dash,
+    ):
+        other.beat("coder")
+        for name, child in (("doomed", doomed), ("done", done)):
+            app.register(name, pid=child.pid, proc_start=process_of(child.pid).start)
+        for name in ("doomed", "done"):
+            eventually(lambda name=name: coordd.agent(name)["reason"] == "process")  # type: ignore[misc]
+        app.register("done", status="ended", pid=done.pid, proc_start=process_of(done.pid).start)
+        eventually(lambda: coordd.agent("done")["declared_status"] == "ended")
+        doomed.kill()
+        done.kill()
+        for name, reason in (("doomed", "killed"), ("done", "ended")):
+            eventually(lambda n=name, r=reason: coordd.agent(n)["reason"] == r)  # type: ignore[misc]
+
+        def told(name: str, query: str = "") -> dict[str, Any]:
+            answer = dash.json(f"/api/metrics/agent/series?range=15m{query}")
+            assert answer["until"] - answer["since"] == pytest.approx(900)
+            assert (answer["step"], answer["truncated"]) == (7.5, False)
+            (one,) = [agent for agent in answer["agents"] if agent["agent_id"] == name]
+            for (before, _), (after, _) in pairwise(one["bands"]):
+                assert answer["since"] <= before < after <= answer["until"]
+            return {**one, "gaps": answer["gaps"]}
+
+        assert eventually(lambda: told("doomed")["bands"][-1][1] == "killed")
+        assert told("done")["bands"][-1][1] == "ended"
+        coder = told("coder", f"&workspace={quote(str(other.root))}")
+        assert (coder["workspace"], coder["name"], coder["kind"]) == (str(other.root), None, None)
+        assert coder["bands"][-1][1] == "active"
+        (gap,) = coder["gaps"]
+        assert gap[1] - gap[0] > 600, "coordd did not run before"
+        assert dash.get("/api/metrics/agent/series?agent_id=nobody").json()["agents"] == []
+        for bad in (
+            {"bands": True},
+            {"bands": True, "since": "1h"},
+            {"bands": True, "since": "1d", "step": 1},
+        ):
+            with pytest.raises(RpcFailed):
+                coordd.rpc("history.query", {"type": "agent", **bad})
+        with pytest.raises(RpcFailed):
+            coordd.rpc("history.query", {"type": "event", "bands": True, "since": "1h", "step": 60})
+
+
+def test_it_is_served_below_a_path(tmp_path: Path) -> None:
+    project = Project(tmp_path / "app")
+    token = tmp_path / "token"
+    token.write_text("correct-horse-battery-staple\n")
+    token.chmod(0o600)
+    arguments = ("--root-path", "/of/coordd/", "--token-file", str(token))
+    with (
+        watching(project, tmp_path) as coordd,
+        dashboard(*arguments, sock=coordd.socket, home=tmp_path / "home") as dash,
+    ):
+        bare = dash.get("/of/coordd")
+        assert (bare.status, bare.headers["location"]) == (308, "/of/coordd/")
+        assert dash.get("/of/coordd/").headers["location"] == "login"
+        assert dash.get("/of/coordd/api/status").status == 401
+        form = {"content_type": "application/x-www-form-urlencoded"}
+        answer = dash.get("/of/coordd/login", "POST", b"token=correct-horse-battery-staple", **form)
+        assert (answer.status, answer.headers["location"]) == (303, "./")
+        assert "Path=/of/coordd;" in answer.headers["set-cookie"]
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        for path in ("/of/coordd/", "/of/coordd/static/app.js", "/of/coordd/api/status", "/api/status"):
+            assert dash.get(path, cookie=cookie).status == 200, path
+        for path in ("/of/coordd/of/coordd/", "/of/coorddx", "/of/coordd/nothing", "/of"):
+            assert dash.get(path, cookie=cookie).status == 404, path
+    for bad in ("coordd", "/a//b", "/a b", "/../x", "/api/x", "/a?b"):
+        done = start("--root-path", bad, home=tmp_path)
+        assert (done.returncode, "--root-path" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
 ODD = [
@@ -312,6 +398,7 @@ def test_openapi_describes_every_route(fleet: tuple[Project, Coordd, Dashboard])
     assert set(document["paths"]) == {
         *("/api/status", "/api/tasks", "/api/events", "/api/events/recent", "/metrics", "/healthz"),
         *("/api/agents/active", "/api/agents/{id}", "/api/metrics/agent/history"),
+        "/api/metrics/agent/series",
         *("/api/metrics/system/latest", "/api/metrics/system/history", "/api/metrics/system/series"),
     }
 

@@ -158,7 +158,7 @@ def test_without_the_token_nothing_is_told(locked: Dashboard) -> None:
     assert locked.get("/healthz", authorization="").status == 200
     assert locked.get("/static/style.css", authorization="").status == 200
     there = locked.get("/", authorization="")
-    assert (there.status, there.headers["location"]) == (303, "/login")
+    assert (there.status, there.headers["location"]) == (303, "login")
     assert locked.get("/api/status").status == 200
 
 
@@ -170,7 +170,7 @@ def test_the_login_form_gives_a_cookie_that_is_not_the_token(locked: Dashboard) 
     assert b"This is not the token" in wrong.body
     assert "set-cookie" not in wrong.headers
     right = locked.get("/login", "POST", f"token={locked.token}".encode(), **form)
-    assert (right.status, right.headers["location"]) == (303, "/")
+    assert (right.status, right.headers["location"]) == (303, "./")
     cookie = right.headers["set-cookie"]
     assert locked.token not in cookie
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))

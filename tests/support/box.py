@@ -227,7 +227,7 @@ def make_wheels(directory: Path) -> None:
     environment = directory / "venv"
     subprocess.run([SYSTEM_PYTHON, "-m", "venv", environment], check=True, timeout=120)
     pip = [environment / "bin/pip", "wheel", "-q", "-w", directory]
-    subprocess.run([*pip, f"{REPOSITORY}[dashboard]"], check=True, timeout=300, cwd=directory)
+    subprocess.run([*pip, f"{REPOSITORY}[dashboard,alerts]"], check=True, timeout=300, cwd=directory)
     source = directory / "next"
     source.mkdir()
     for name in ("coordd", "packaging"):

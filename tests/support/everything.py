@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alerting import alerting
 from dash import Dashboard, dashboard
 from groups import entering, limited
 from left_behind import starter
@@ -112,9 +113,16 @@ def look(name: str, daemon: Coordd, dash: Dashboard, when: Callable[[Document], 
         for part in _STABLE:
             if _timeless(one.before[part]) != _timeless(one.after[part]):
                 raise NotYet(f"{part}: {one.before[part]} and then {one.after[part]}")
+        if states(one.agents) != (later := states(daemon.rpc("agents.list")["agents"])):
+            raise NotYet(f"agents: {states(one.agents)} and then {later}")
         return one
 
     return eventually(once, what=f"the state {name}", within=90)
+
+
+def states(agents: list[Document]) -> list[tuple[object, ...]]:
+    """Return which agents there are, and what each does."""
+    return [tuple(one[name] for name in ("workspace", "agent_id", "status", "activity")) for one in agents]
 
 
 def _timeless(part: object) -> str:
@@ -395,7 +403,8 @@ def looked(root: Path, *, pipes: Sequence[str] = ()) -> Iterator[Looks]:
             _records(looks, daemon)
             laid_out = busy.app.coordination / "tasks" / "told-of"
             laid_out.write_text("a task that comes and goes")
-            looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
+            with alerting(busy.home, "--socket", str(daemon.socket)):
+                looks.piped = {pipe: piped(daemon, dash, pipe) for pipe in pipes}
             busy.write_config(backlog=200_000)
             daemon.rpc("reload")
             looks.all["reloaded"] = look("reloaded", daemon, dash, lambda s: s["restart_required"])

@@ -43,6 +43,7 @@ class PlayedSession:
         prints: whether it is ``claude -p``, which gives itself no status.
         wall: the time in epoch seconds.
         wrote: is told of each file that was written, and how.
+        name: what its user called it.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class PlayedSession:
         prints: bool = False,
         wall: Callable[[], float] = time.time,
         wrote: Callable[[str, Written], None] = _nothing,
+        name: str | None = None,
     ) -> None:
+        self._name = name
         self.process = process
         self.session_id = session_id
         self.cwd = cwd
@@ -91,8 +94,8 @@ class PlayedSession:
             "peerProtocol": 1,
             "kind": "interactive",
             "entrypoint": "sdk-cli" if self._prints else "cli",
-            "name": "work-12",
-            "nameSource": "derived",
+            "name": "work-12" if self._name is None else self._name,
+            "nameSource": "derived" if self._name is None else "user",
         }
         if not self._prints:
             waits = {} if waiting_for is None else {"waitingFor": waiting_for}

@@ -49,13 +49,14 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     fresh.run("chmod", "0700", "/home/dev")
     before = files(fresh)
 
-    install_wheel(fresh, f"coordd[dashboard]<{NEXT}")
+    install_wheel(fresh, f"coordd[dashboard,alerts]<{NEXT}")
     said = fresh.run(
-        *("coordd", "service", "install", "--system", "--dashboard", "-w", "/home/*/src/*"),
+        *("coordd", "service", "install", "--system", "--dashboard", "--alerts", "-w", "/home/*/src/*"),
         env={"SUDO_USER": "dev"},
     )
     assert f"answers    coordd {__version__} on /run/coordd/coordd.sock" in said
     assert f"answers    coordd-dashboard {__version__} on http://127.0.0.1:8000/" in said
+    assert f"answers    coordd-alert {__version__} on /var/lib/coordd-alert/alerts.sock" in said
     assert "fix:" in said
     # what it says to do is done, word by word
     member = re.search(r"usermod -aG coordd dev", said)
@@ -80,6 +81,7 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     upgraded = fresh.run("coordd", "service", "install", "--system")
     assert f"answers    coordd {NEXT}" in upgraded
     assert f"answers    coordd-dashboard {NEXT}" in upgraded
+    assert f"answers    coordd-alert {NEXT}" in upgraded
     assert fresh.path(CONFIG).read_text() == config
     assert json.loads(fresh.run("coordctl", "status", "--json"))["daemon"]["version"] == NEXT
     assert "first" in fresh.run("coordctl", "agents"), "an upgrade forgets nothing"
@@ -87,6 +89,7 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     fresh.reboot()
     eventually(fresh.active, what="coordd runs after the boot")
     eventually(lambda: fresh.active("coordd-dashboard"), what="its dashboard runs after the boot")
+    eventually(lambda: fresh.active("coordd-alert"), what="coordd-alert runs after the boot")
     token = fresh.path(TOKEN).read_text()
     assert "first" in fresh.run("coordctl", "agents", user="dev")
 
@@ -94,6 +97,7 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     assert f"removed    {UNIT}" in gone
     assert "--purge" in gone
     assert "removed    /etc/systemd/system/coordd-dashboard.service" in gone
+    assert "removed    /etc/systemd/system/coordd-alert.service" in gone
     assert fresh.try_("coordctl", "status", user="dev").returncode in (3, 4)
     assert fresh.path(TOKEN).read_text() == token
     assert fresh.path(CONFIG).read_text() == config
@@ -101,7 +105,7 @@ def test_install_ask_upgrade_boot_uninstall_purge(fresh: Box) -> None:
     assert "not-found" in fresh.show("coordd", "LoadState")["LoadState"]
 
     # back, with all that it knew; then away for good
-    again = fresh.run("coordd", "service", "install", "--system", "--dashboard")
+    again = fresh.run("coordd", "service", "install", "--system", "--dashboard", "--alerts")
     assert f"kept       {CONFIG}" in again
     assert f"kept       {TOKEN}" in again
     assert "first" in fresh.run("coordctl", "agents")

@@ -115,6 +115,64 @@ def test_the_dashboard_of_ones_own(machine: Box, ann: dict[str, str]) -> None:
         assert not machine.path(f"/home/ann/.config/systemd/user/{name}.service").exists()
 
 
+def test_coordd_alert_of_ones_own(machine: Box, ann: dict[str, str]) -> None:
+    def ask(*words: str) -> str:
+        return machine.run(*words, user="ann", env=ann)
+
+    told = machine.path("/home/ann/told")
+    config = machine.path("/home/ann/.config/coordd/coordd.toml")
+    manage = ("systemctl", "--user")
+
+    def kinds(state: str) -> list[str]:
+        messages = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+        return [
+            one["kind"] for message in messages if message["state"] == state for one in message["entries"]
+        ]
+
+    try:
+        said = ask("coordd", "service", "install", "--alerts")
+        socket = "/home/ann/.local/state/coordd/alerts/alerts.sock"
+        assert f"answers    coordd-alert {__version__} on {socket}" in said
+        assert "/home/ann/.config/systemd/user/coordd-alert.service" in said
+        assert "coordd-alert.conf" not in said, "it is ann, and nobody else"
+        assert ask(*manage, "is-enabled", "coordd-alert").strip() == "enabled"
+        pid = ask(*manage, "show", "coordd-alert", "-p", "MainPID", "--value").strip()
+        assert "NoNewPrivs:\t0" in machine.path(f"/proc/{pid}/status").read_text()
+
+        plain = config.read_text()
+        rule = '\n[[alert]]\nname = "mine"\non = ["daemon"]\nfor = "1s"\n'
+        rule += 'exec = ["tee", "-a", "/home/ann/told"]\n'
+        config.write_text(plain + rule)
+        ask(*manage, "reload", "coordd-alert")
+        ask("coordctl", "alerts", "test", "mine")
+        assert len(told.read_text().splitlines()) == 1
+        config.write_text(plain + rule.replace("daemon", "demon"))
+        refused = machine.try_(*manage, "reload", "coordd-alert", user="ann", env=ann)
+        assert refused.returncode != 0
+        assert [one["name"] for one in json.loads(ask("coordctl", "alerts", "--json"))["rules"]] == ["mine"]
+        config.write_text(plain + rule)
+
+        ask(*manage, "stop", "coordd")
+        ask(*manage, "start", "coordd")
+        ask("mkdir", "-p", "/home/ann/.config/systemd/user/coordd.service.d")
+        machine.path("/home/ann/.config/systemd/user/coordd.service.d/t.conf").write_text(
+            "[Service]\nRestart=no\n"
+        )
+        ask(*manage, "daemon-reload")
+        ask(*manage, "kill", "-s", "KILL", "coordd")
+        eventually(lambda: "daemon" in kinds("firing"), what="that coordd was killed is told")
+        assert kinds("firing").count("daemon") == 1, "and that it was stopped is not"
+        ask(*manage, "start", "coordd")
+        eventually(lambda: "daemon" in kinds("resolved"), what="that it is back is told")
+        assert pid == ask(*manage, "show", "coordd-alert", "-p", "MainPID", "--value").strip()
+    finally:
+        gone = ask("coordd", "service", "uninstall", "--purge")
+    for name in ("coordd", "coordd-alert"):
+        assert f"removed    /home/ann/.config/systemd/user/{name}.service" in gone
+    for left in (".config/systemd/user/coordd-alert.service", ".config/coordd", ".local/state/coordd"):
+        assert not machine.path(f"/home/ann/{left}").exists()
+
+
 def test_directories_of_ones_own_choice_go_with_it(machine: Box, ann: dict[str, str]) -> None:
     own = {**ann, "XDG_CONFIG_HOME": "/home/ann/etc", "XDG_STATE_HOME": "/home/ann/My State"}
     machine.run("coordd", "service", "install", user="ann", env=own)

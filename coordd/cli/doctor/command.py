@@ -9,6 +9,7 @@ import click
 
 from coordd.cli.call_deadline import within
 from coordd.cli.common import colour_wanted, say, say_json
+from coordd.cli.doctor.alerts import check_alerts
 from coordd.cli.doctor.daemon import (
     check_config,
     check_health,
@@ -62,6 +63,7 @@ CHECKS = (
     check_ignoring,
     check_homes,
     check_hooks,
+    check_alerts,
     check_inotify,
     check_clock,
     check_directories,

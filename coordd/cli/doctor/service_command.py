@@ -26,14 +26,30 @@ DEADLINE = 30.0
 """Seconds for a command of the service, which reads one file or asks a Redis that may be slow."""
 BAD_CONFIG = 78
 _WARNING = "coordd: warning: "
+_OF_ALERTS = "coordd-alert: "
+_TROUBLE = "it cannot work here: "
+_SOUND = ": the rules are sound"
 _MAX_WARNINGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RulesAnswer:
+    """What ``coordd check-config`` has coordd-alert say of its rules.
+
+    ``there``: there are rules. ``error`` is why they cannot be used, else empty; ``troubles`` are sentences
+    about actions that cannot work here.
+    """
+
+    there: bool = False
+    error: str = ""
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigAnswer:
     """The answer of ``coordd check-config``: exit code (None: it could not be run), message, values.
 
-    ``warnings`` are its sentences about what it ignored.
+    ``warnings`` are its sentences about what it ignored; ``rules`` is what concerns coordd-alert alone.
     """
 
     code: int | None
@@ -41,6 +57,7 @@ class ConfigAnswer:
     error: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    rules: RulesAnswer = RulesAnswer()
 
 
 def check_config(daemon: Mapping[str, Any], pid: object, *, where: str | None) -> ConfigAnswer:
@@ -57,7 +74,8 @@ def check_config(daemon: Mapping[str, Any], pid: object, *, where: str | None) -
         done = run_coordd("check-config", daemon=daemon, pid=pid, where=where)
     except CannotTell as error:
         return ConfigAnswer(None, file, str(error))
-    if done.returncode:
+    rules = rules_answer(done)
+    if done.returncode and not rules.error:
         words = complaint(done)
         return ConfigAnswer(done.returncode, file, words[0] if done.returncode == BAD_CONFIG else words[-1])
     try:
@@ -66,9 +84,19 @@ def check_config(daemon: Mapping[str, Any], pid: object, *, where: str | None) -
         values = {}
     heading = done.stdout.partition("\n")[0]
     warnings = [line.removeprefix(_WARNING) for line in done.stderr.splitlines() if line.startswith(_WARNING)]
-    return ConfigAnswer(
-        0, file or _file_in(heading), heading.removeprefix("# "), values, tuple(warnings[:_MAX_WARNINGS])
-    )
+    warned = tuple(warnings[:_MAX_WARNINGS])
+    return ConfigAnswer(0, file or _file_in(heading), heading.removeprefix("# "), values, warned, rules)
+
+
+def rules_answer(done: subprocess.CompletedProcess[str]) -> RulesAnswer:
+    """Return what a run of ``coordd check-config`` says of coordd-alert's rules. Pure."""
+    said = done.stderr.splitlines()
+    refused = [line.removeprefix(_OF_ALERTS) for line in said if line.startswith(_OF_ALERTS)]
+    error = refused[0] if done.returncode and refused else ""
+    lines = [line.removeprefix("# ").strip() for line in done.stdout.splitlines() if line.startswith("# ")]
+    troubles = [line.removeprefix(_TROUBLE) for line in lines if line.startswith(_TROUBLE)]
+    sound = any(line.endswith(_SOUND) for line in lines)
+    return RulesAnswer(bool(error) or sound, error, tuple(troubles[:_MAX_WARNINGS]))
 
 
 def run_coordd(

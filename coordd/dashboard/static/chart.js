@@ -36,15 +36,15 @@ function timeTicks(since, until, width) {
 }
 
 export class Chart {
-  // lines: [{key, label, format}], `stacked` piles them up; `top`: a fixed upper end; `mark(status)`: a reference line.
-  constructor(parent, { title, lines, format, short = format, top = null, binary = false, stacked = false, least = 1, mark = null }) {
-    Object.assign(this, { title, lines, format, short, top, binary, stacked, least, mark });
+  // lines: [{key, label}]; `unit` is that of the axis; `top`: a fixed upper end; `mark(status)`: a reference line.
+  constructor(parent, { title, unit, lines, format, short = format, top = null, binary = false, least = 1, mark = null }) {
+    Object.assign(this, { title, lines, format, short, top, binary, least, mark });
     this.value = el("strong", { class: "now" });
     this.legend = el("span", { class: "legend" });
     this.svg = svg("svg", { class: "plot", tabindex: "0", role: "img", focusable: "true" });
     this.tip = el("div", { class: "tip", role: "status" });
     this.tip.hidden = true;
-    this.node = el("figure", { class: "card chart" }, el("figcaption", {}, el("span", { class: "name" }, title), this.value, this.legend), el("div", { class: "box" }, this.svg, this.tip));
+    this.node = el("figure", { class: "card chart" }, el("figcaption", {}, el("span", { class: "name" }, title, el("small", {}, ` ${unit}`)), this.value, this.legend), el("div", { class: "box" }, this.svg, this.tip));
     this.keys = lines.map((line, i) => {
       const value = el("b");
       this.legend.append(el("span", { class: `key s${i}` }, svg("svg", { class: "swatch", viewBox: "0 0 16 6", "aria-hidden": "true" }, svg("path", { d: "M0 3h16" })), line.label, " ", value));
@@ -77,10 +77,10 @@ export class Chart {
   draw() {
     const width = this.svg.clientWidth, height = this.svg.clientHeight;
     if (!width || !this.data) return;
-    const { since, until, times, series, gap } = this.data;
+    const { until, times, series, gap } = this.data, since = this.begin();
     const rows = this.rows(series);
     const known = rows.flat().filter((v) => v !== null);
-    const bands = this.stacked ? [] : this.lines.map(({ key }) => [series[`${key}_min`], series[`${key}_max`]]);
+    const bands = this.lines.map(({ key }) => [series[`${key}_min`], series[`${key}_max`]]);
     const most = Math.max(this.least, this.reference ?? 0, ...known); // of the lines: one peak within a stretch must not flatten all
 
     const marks = this.top ? [0, this.top / 2, this.top] : ticks(most, this.binary);
@@ -102,7 +102,7 @@ export class Chart {
     }
     for (const [from, to] of gaps(times, since, until, gap)) add("rect", { class: "gap", x: x(from), y: TOP, width: Math.max(0, x(to) - x(from)), height: height - TOP - BOTTOM });
     if (this.reference) add("path", { class: "ref", d: `M${LEFT} ${y(this.reference)}H${width - RIGHT}` });
-    [...rows.keys()].reverse().forEach((i) => this.line(i, rows[i], this.stacked && i ? rows[i - 1] : null, bands[i], add));
+    [...rows.keys()].reverse().forEach((i) => this.line(i, rows[i], bands[i], add));
     this.cross = svg("g", { class: "cross" });
     this.svg.append(this.cross);
     this.label(rows);
@@ -110,19 +110,23 @@ export class Chart {
   }
 
   rows(series) {
-    const rows = this.lines.map(({ key }) => series[key] ?? []);
-    if (!this.stacked) return rows;
-    return rows.map((row, i) => row.map((v, j) => (v === null ? null : rows.slice(0, i + 1).reduce((sum, r) => sum + (r[j] ?? 0), 0))));
+    return this.lines.map(({ key }) => series[key] ?? []);
   }
 
-  line(i, values, below, band, add) {
+  // Return where the picture begins: with the first sample, where the range begins before it.
+  begin() {
+    const { since, until, times } = this.data;
+    return times.length ? Math.min(Math.max(since, times[0]), until - 120) : since;
+  }
+
+  line(i, values, band, add) {
     const { times, gap } = this.data;
     const { x, y } = this;
     const path = (first, last, row) => { let d = ""; for (let j = first; j <= last; j += 1) d += `${j === first ? "M" : "L"}${x(times[j]).toFixed(1)} ${y(row[j]).toFixed(1)}`; return d; };
     const back = (first, last, row) => { let d = ""; for (let j = last; j >= first; j -= 1) d += `L${x(times[j]).toFixed(1)} ${y(row ? row[j] : 0).toFixed(1)}`; return d; };
     for (const [first, last] of runs(times, values, gap)) {
       if (first === last) { add("circle", { class: `dot s${i}`, cx: x(times[first]), cy: y(values[first]), r: 2 }); continue; }
-      if (this.stacked || this.lines.length === 1) add("path", { class: `area s${i}`, d: `${path(first, last, values)}${back(first, last, below)}Z` });
+      if (this.lines.length === 1) add("path", { class: `area s${i}`, d: `${path(first, last, values)}${back(first, last, null)}Z` });
       if (band?.[0] && i === 0) add("path", { class: `range s${i}`, d: `${path(first, last, band[1])}${back(first, last, band[0])}Z` });
       add("path", { class: `line s${i}`, d: path(first, last, values) });
     }
@@ -130,8 +134,8 @@ export class Chart {
 
   // The text that a screen reader reads for the chart.
   label(rows) {
-    const said = this.lines.map(({ label, key }, i) => {
-      const values = (this.stacked ? this.data.series[key] : rows[i]).filter((v) => v !== null);
+    const said = this.lines.map(({ label }, i) => {
+      const values = rows[i].filter((v) => v !== null);
       if (!values.length) return `${label}: no data`;
       return `${label}: last ${this.format(values[values.length - 1])}, least ${this.format(Math.min(...values))}, most ${this.format(Math.max(...values))}`;
     });
@@ -140,7 +144,7 @@ export class Chart {
 
   point(event) {
     if (!this.data?.times.length || !this.x) return;
-    const { since, until, times } = this.data;
+    const { until, times } = this.data, since = this.begin();
     const at = since + ((event.offsetX - LEFT) / (this.width - LEFT - RIGHT)) * (until - since);
     show(nearest(times, at), this);
   }

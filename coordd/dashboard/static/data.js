@@ -1,16 +1,19 @@
 // Hold the page's data: one event stream, and questions to the API for whole documents.
 // Moments are by the server's clock, continued by the monotonic one, so a wrong local clock changes no age.
+import { RANGES, follow, leave, take as takeBands } from "./bands.js";
+import { needOf, stateOf } from "./words.js";
 
 const SILENCE = 12; // seconds without a word on the stream, which pings each 5, after which it counts as lost
 const EVENTS = 500;
+const MOST_EARLY = 20000; // records that wait for the list of agents
 
 export const state = {
   status: null, statusAt: null, agents: new Map(), agentsKnown: false, tasks: null, unknownTasks: [], tasksAt: null,
-  events: [], eventsKnown: false, link: null, live: false, lostAt: null, old: false, series: null, range: "6h", chosen: false, seriesError: null,
+  events: [], eventsKnown: false, link: null, live: false, lostAt: null, old: false, series: null, charts: false, range: "6h", chosen: false, seriesError: null,
 };
 const listeners = new Map();
 let base = Date.now() - performance.now();
-let source = null, heardAt = performance.now(), pending = null, early = [], connections = null, seriesTimer = 0, tasksTimer = 0;
+let source = null, heardAt = performance.now(), pending = null, listing = false, early = [], connections = null, seriesTimer = 0, tasksTimer = 0;
 
 export const now = () => base + performance.now();
 export const moment = (timestamp) => (timestamp ? Date.parse(timestamp) : null);
@@ -31,7 +34,7 @@ function tell(...topics) {
 export async function ask(path) {
   try {
     const answer = await fetch(path, { signal: AbortSignal.timeout(20000) });
-    if (answer.status === 401) { location.assign("/login"); return null; }
+    if (answer.status === 401) { location.assign("login"); return null; }
     return { ok: answer.ok, status: answer.status, body: await answer.json() };
   } catch { return null; }
 }
@@ -44,11 +47,15 @@ function takeStatus(status, age = 0) {
 }
 
 function takeAgent(record) {
-  const id = key(record);
-  if (record.cause === "removed") { state.agents.delete(id); return; }
-  const known = state.agents.get(id);
+  const id = key(record), known = state.agents.get(id);
+  if (record.cause === "removed") {
+    state.agents.delete(id);
+    if (known) leave(known);
+    return;
+  }
   if (known && known.timestamp > record.timestamp) return;
   state.agents.set(id, prepared(record, known));
+  follow(record);
 }
 
 // Add the moments from which ages are counted, parsed once. A record does not say since when an agent is
@@ -60,6 +67,8 @@ export function prepared(agent, known = null) {
   agent.activityAt = moment(agent.activity_since);
   agent.inactiveAt = moment(agent.inactive_since);
   if (agent.inactive_since === undefined && agent.status === "inactive") agent.inactiveAt = known?.status === "inactive" ? known.inactiveAt : moment(agent.timestamp);
+  agent.state = stateOf(agent);
+  agent.need = needOf(agent);
   return agent;
 }
 
@@ -78,30 +87,36 @@ function takeEvents(records) {
   tell("events");
 }
 
-// Load everything: at the start, and whenever something may have been missed.
+// Load everything: at the start, and whenever something may have been missed. What is there first is shown first.
 async function loadAll() {
-  if (pending) return pending;
-  pending = (async () => {
-    const [status, agents, events] = await Promise.all([
-      ask("/api/status"), ask("/api/agents/active"), ask("/api/events/recent?limit=200"), loadTasks(), loadSeries(),
-    ]);
-    if (status) {
-      const doc = status.ok ? status.body : status.body.snapshot;
-      if (doc?.timestamp) takeStatus(doc, status.ok ? 0 : status.body.snapshot_age ?? 1);
-    }
-    if (agents) {
-      const list = agents.ok ? agents.body : agents.body.snapshot;
-      if (Array.isArray(list)) takeAgents(list);
-    }
-    if (events?.ok) { state.eventsKnown = true; takeEvents(events.body.records); tell("events"); }
-    tell("agents");
-  })();
-  await pending;
-  pending = null;
+  pending ??= Promise.all([loadStatus(), loadAgents(), loadEvents(), loadTasks()]).then(() => { pending = null; loadSeries(); });
+  return pending;
+}
+
+async function loadStatus() {
+  const answer = await ask("api/status"), doc = answer?.ok ? answer.body : answer?.body.snapshot;
+  if (doc?.timestamp) takeStatus(doc, answer.ok ? 0 : answer.body.snapshot_age ?? 1);
+}
+
+async function loadAgents() {
+  listing = true;
+  const answer = await ask("api/agents/active");
+  listing = false;
+  const list = answer?.ok ? answer.body : answer?.body.snapshot;
+  if (Array.isArray(list)) takeAgents(list);
+  tell("agents");
+}
+
+async function loadEvents() {
+  const answer = await ask("api/events/recent?limit=200");
+  if (!answer?.ok) return;
+  state.eventsKnown = true;
+  takeEvents(answer.body.records);
+  tell("events");
 }
 
 async function loadTasks() {
-  const answer = await ask("/api/tasks");
+  const answer = await ask("api/tasks");
   if (!answer?.ok) return;
   state.tasks = answer.body.tasks;
   state.unknownTasks = answer.body.unknown;
@@ -109,31 +124,51 @@ async function loadTasks() {
   tell("tasks");
 }
 
+// Load what agents did, and the host's numbers where they are looked at.
 async function loadSeries() {
+  await Promise.all([loadBands(), loadHost()]);
+}
+
+async function loadBands() {
   const range = state.range;
-  const answer = await ask(`/api/metrics/system/series?range=${range}`);
+  const answer = await ask(`api/metrics/agent/series?range=${range}`);
   if (range !== state.range) return;
   if (answer?.ok) {
-    state.series = answer.body;
-    state.seriesError = null;
-    fitRange();
+    takeBands(answer.body, range);
+    fitRange(answer.body);
   }
-  else state.seriesError = answer?.body.error?.message ?? "no answer";
+  state.seriesError = answer?.ok ? null : answer?.body.error?.message ?? "no answer";
+  tell("agents", "bands");
+}
+
+async function loadHost() {
+  const range = state.range;
+  if (!state.charts) return;
+  const answer = await ask(`api/metrics/system/series?range=${range}`);
+  if (range !== state.range || !answer?.ok) return;
+  state.series = answer.body;
   tell("series");
 }
 
+export function showCharts(shown) {
+  if (shown === state.charts) return;
+  state.charts = shown;
+  loadHost();
+}
+
 // A daemon that has just started has minutes to show, not hours: the range follows until somebody chooses one.
-function fitRange() {
+function fitRange({ since: begin, until, gaps }) {
   if (state.chosen) return;
-  const { times, until } = state.series;
-  const age = times.length ? until - times[0] : 0;
+  const age = until - (gaps.length && gaps[0][0] <= begin ? gaps[0][1] : begin);
   const fitting = age < 900 ? "15m" : age < 3600 ? "1h" : "6h";
   if (fitting !== state.range) { state.range = fitting; tell("range"); loadSeries(); }
 }
 
 export function setRange(range) {
-  state.range = range;
-  state.chosen = true;
+  if (range === state.range && state.chosen) return;
+  state.chosen = Object.hasOwn(RANGES, range);
+  if (state.chosen) state.range = range;
+  tell("range");
   loadSeries();
 }
 
@@ -153,7 +188,7 @@ function heard() {
 
 function connect() {
   source?.close();
-  source = new EventSource("/api/events");
+  source = new EventSource("api/events");
   const take = (topic, handle) => source.addEventListener(topic, (event) => { heard(); handle(JSON.parse(event.data)); });
   take("ping", () => {});
   take("hello", (hello) => { if (!hello.resumed || !state.agentsKnown) loadAll(); });
@@ -167,19 +202,18 @@ function connect() {
   });
   take("status", (status) => takeStatus(status));
   take("tasks", () => { tasksTimer = soon(tasksTimer, 0.5, () => { tasksTimer = 0; loadTasks(); }); });
-  take("system", () => { seriesTimer = soon(seriesTimer, 3, () => { seriesTimer = 0; loadSeries(); }); });
+  take("system", () => { seriesTimer = soon(seriesTimer, 3, () => { seriesTimer = 0; loadHost(); }); });
   take("event", (event) => {
     if (event.kind === "dashboard.lagged") loadAll();
     takeEvents([event]);
   });
   take("agent", (agent) => {
-    if (!state.agentsKnown || pending) early.push(agent);
-    else { takeAgent(agent); tell("agents"); }
+    if (!state.agentsKnown || listing) { if (early.length < MOST_EARLY) early.push(agent); } else { takeAgent(agent); tell("agents"); }
   });
   source.addEventListener("error", () => {
     lost();
     // refused: the browser gives up, so try again here; a question to the API tells whether to log in
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => { ask("/api/status"); connect(); }, 2000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => { ask("api/status"); connect(); }, 2000);
   });
 }
 

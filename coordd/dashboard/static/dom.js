@@ -36,13 +36,13 @@ export function attr(node, name, value) {
 
 export const byId = (id) => document.getElementById(id);
 
-// Make a group of radio buttons that look like chips; returns a function that renames one.
-export function chips(fieldset, name, options, chosen, onChange) {
+// Make a group of radio buttons that look like chips; returns a function that renames or hides one.
+export function chips(fieldset, name, options, chosen, onChange, icons = {}) {
   const labels = {};
   for (const [value, label] of options) {
     const input = el("input", { type: "radio", name, value, checked: value === chosen, onchange: () => onChange(value) });
     labels[value] = el("span", {}, label);
-    fieldset.append(el("label", { class: "chip" }, input, labels[value]));
+    fieldset.append(el("label", { class: "chip", "data-state": icons[value] ? value : null }, input, el("span", {}, icons[value] ? icon(icons[value]) : null, labels[value])));
   }
-  return (value, label) => text(labels[value], label);
+  return (value, label, hidden = false) => { text(labels[value], label); labels[value].closest("label").hidden = hidden; };
 }

@@ -1,7 +1,7 @@
-// Show the host's charts with their present values.
+// Show the host's charts, while somebody looks at them, with their present values.
 import { Chart } from "./chart.js";
-import { moment, on, setRange, since, state } from "./data.js";
-import { byId, chips, text } from "./dom.js";
+import { moment, on, since, state } from "./data.js";
+import { byId, text } from "./dom.js";
 import { age, bytes, count, fixed, percent, rate } from "./format.js";
 
 const one = (value) => fixed(value, 2);
@@ -17,41 +17,37 @@ const memory = (s) => {
 const usage = (system, name) => system[`${name}_usage`] ?? {};
 
 const CHARTS = [
-  { title: "Agents", format: count, stacked: true, least: 3,
+  { title: "Agents", unit: "number", format: count, least: 3,
     lines: [{ key: "active", label: "active" }, { key: "inactive", label: "inactive" }, { key: "unknown", label: "unknown" }],
     now: (_, status) => ["", [status.agents.active, status.agents.inactive, status.agents.unknown].map(count)] },
-  { title: "CPU", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "cpu", label: "CPU" }],
+  { title: "CPU", unit: "%", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "cpu", label: "CPU" }],
     now: (s) => [`${percent(cpu(s))}${cpus(s)}`, []] },
-  { title: "Memory", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "memory", label: "memory" }, { key: "swap", label: "swap" }],
+  { title: "Memory", unit: "%", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "memory", label: "memory" }, { key: "swap", label: "swap" }],
     now: (s) => [memory(s)[0], [memory(s)[1], bytes(usage(s, "swap").used)]] },
-  { title: "Load", format: one, short, mark: (status) => status?.system?.cpu_count ?? null, lines: [{ key: "load1", label: "1m" }, { key: "load5", label: "5m" }, { key: "load15", label: "15m" }],
+  { title: "Load", unit: "processes", format: one, short, mark: (status) => status?.system?.cpu_count ?? null, lines: [{ key: "load1", label: "1m" }, { key: "load5", label: "5m" }, { key: "load15", label: "15m" }],
     now: (s) => [`${count(s.cpu_count)} CPUs`, [0, 1, 2].map((i) => one(s.load_average?.[i]))] },
-  { title: "Disk /", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "disk", label: "used" }],
+  { title: "Disk /", unit: "%", format: percent, short: (v) => `${v}%`, top: 100, lines: [{ key: "disk", label: "used" }],
     now: (s) => [`${percent(usage(s, "disk").percent)}, ${bytes(usage(s, "disk").free)} free`, []] },
-  { title: "Disk I/O", format: rate, short: size, binary: true, least: 1024, lines: [{ key: "read", label: "read" }, { key: "write", label: "write" }],
+  { title: "Disk I/O", unit: "bytes a second", format: rate, short: size, binary: true, least: 1024, lines: [{ key: "read", label: "read" }, { key: "write", label: "write" }],
     now: (s) => ["", [rate(s.disk_io?.read), rate(s.disk_io?.write)]] },
-  { title: "Network", format: rate, short: size, binary: true, least: 1024, lines: [{ key: "received", label: "in" }, { key: "sent", label: "out" }],
+  { title: "Network", unit: "bytes a second", format: rate, short: size, binary: true, least: 1024, lines: [{ key: "received", label: "in" }, { key: "sent", label: "out" }],
     now: (s) => ["", [rate(s.network_io?.received), rate(s.network_io?.sent)]] },
-  { title: "coordd itself", format: bytes, short: size, binary: true, least: 1 << 20, lines: [{ key: "own_rss", label: "memory" }],
+  { title: "coordd itself", unit: "bytes", format: bytes, short: size, binary: true, least: 1 << 20, lines: [{ key: "own_rss", label: "memory" }],
     now: (s) => [`${bytes(s.self?.rss)}, ${fixed(s.self?.cpu_percent, 2)} % CPU`, []] },
 ];
 
 export function start() {
   const charts = CHARTS.map((definition) => [new Chart(byId("charts"), definition), definition]);
-  chips(byId("range"), "range", ["15m", "1h", "6h", "24h", "7d"].map((r) => [r, r]), state.range, setRange);
   const values = () => {
     const system = state.status?.system;
     if (!system) return;
     for (const [chart, definition] of charts) chart.now(...definition.now(system, state.status));
-    byId("hosts-h").textContent = `Host ${system.host}`;
+    const seconds = since(moment(system.timestamp));
+    text(byId("sampled"), seconds === null ? "not sampled yet" : `sampled ${age(seconds)} ago`);
   };
+  const draw = () => { if (state.series) for (const [chart] of charts) chart.set(state.series, state.status); };
   on("status", values);
-  on("range", () => { byId("range").querySelector(`[value="${state.range}"]`).checked = true; });
-  on("series", () => { if (state.series) for (const [chart] of charts) chart.set(state.series, state.status); });
-}
-
-export function tick() {
-  const seconds = since(moment(state.status?.system?.timestamp));
-  const trouble = state.seriesError && !state.old ? `; the past cannot be shown: ${state.seriesError}` : "";
-  text(byId("sampled"), seconds === null ? "not sampled yet" : `sampled ${age(seconds)} ago${trouble}`);
+  on("series", draw);
+  values();
+  draw();
 }

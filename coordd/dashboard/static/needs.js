@@ -1,4 +1,6 @@
-// Show what needs a human, at the top of the page: the entries of `attention`, in their order.
+// Show what needs a human, before all else: the entries of `attention`, in their order, each with the next command.
+import { href, ofAgent, ofTask } from "./address.js";
+import * as copy from "./copy.js";
 import { key, moment, on, since, state } from "./data.js";
 import { attr, byId, el, icon, text } from "./dom.js";
 import { age, count, plain } from "./format.js";
@@ -6,7 +8,7 @@ import { lastPart, nameOf, projectOf } from "./words.js";
 
 const MOST = 20; // as many as coordctl shows
 const OF_CLAIMS = ["orphaned", "split"];
-const ICONS = { waiting: "late", killed: "inactive", mass: "inactive" };
+const ICONS = { waiting: "wait", killed: "dead", mass: "dead", blocked: "block" };
 // What several entries of a kind are called where problems count them.
 const COUNTED = /^\d+ more: (agents that wait|groups of agents that fell together|killed agents|stalled agents|agents that their providers refuse|orphaned claims|tasks that several agents hold)$/;
 const rows = new Map();
@@ -25,10 +27,20 @@ export function ownProblems(status) {
   return status.problems.filter((problem) => !COUNTED.test(problem) && !told(problem));
 }
 
+const agentOf = (entry) => (OF_CLAIMS.includes(entry.kind) || entry.kind === "mass" ? null : state.agents.get(key({ workspace: entry.workspace, agent_id: entry.subject })) ?? null);
+
+// Return the entry of an agent; null where nobody is needed.
+export const entryOf = (agent) => needs(state.status)?.find((e) => !OF_CLAIMS.includes(e.kind) && e.kind !== "mass" && e.subject === agent.agent_id && e.workspace === (agent.workspace ?? null)) ?? null;
+
 function subject(entry) {
   if (entry.kind === "mass") return entry.workspace === null ? "Redis alone" : lastPart(entry.subject);
-  const agent = OF_CLAIMS.includes(entry.kind) ? null : state.agents.get(key({ workspace: entry.workspace, agent_id: entry.subject }));
+  const agent = agentOf(entry);
   return agent ? nameOf(agent) : entry.subject;
+}
+
+function link(entry) {
+  if (entry.kind === "mass") return href({ find: entry.workspace ?? "", state: null, agent: null, in: null, task: null });
+  return OF_CLAIMS.includes(entry.kind) ? ofTask({ task_id: entry.subject, workspace: entry.workspace }) : ofAgent({ agent_id: entry.subject, workspace: entry.workspace });
 }
 
 // Return the project of an entry as an agent of its workspace has it; where none is known, its workspace.
@@ -39,20 +51,21 @@ function place(entry) {
 }
 
 function make(entry) {
-  const cells = { kind: el("span", { class: "kind" }, icon(ICONS[entry.kind] ?? "warn"), plain(entry.kind)), who: el("strong"), what: el("span", { class: "what" }), where: el("span", { class: "muted" }), age: el("span", { class: "n muted" }), command: el("code") };
-  const node = el("li", { "data-kind": entry.kind }, cells.kind, cells.who, cells.what, cells.where, cells.age, cells.command);
-  return { node, cells };
+  const cells = { who: el("a", { "data-here": true, class: "subject" }), what: el("span", { class: "what" }), where: el("span", { class: "where" }), age: el("span", { class: "lasted" }), command: copy.make() };
+  const kind = el("span", { class: "needkind" }, icon(ICONS[entry.kind] ?? "warn"), plain(entry.kind));
+  return { node: el("li", { "data-kind": entry.kind }, kind, cells.who, cells.what, cells.where, cells.age, cells.command), cells };
 }
 
 function fill({ cells }, entry) {
   text(cells.who, plain(subject(entry)));
   attr(cells.who, "title", plain(entry.subject));
+  attr(cells.who, "href", link(entry));
   text(cells.what, plain(entry.text));
   text(cells.where, place(entry));
   attr(cells.where, "title", entry.workspace === null ? null : plain(entry.workspace));
   text(cells.age, entry.since ? age(since(moment(entry.since))) : "");
   // a command asks a daemon that answers
-  text(cells.command, state.old || entry.command === null ? "" : plain(entry.command));
+  copy.fill(cells.command, state.old ? "" : entry.command, state.old || entry.command === null ? "" : plain(entry.command));
 }
 
 function draw() {
@@ -62,8 +75,7 @@ function draw() {
   const some = entries.length > 0;
   text(byId("needs-h"), some ? (state.old ? "Needed you then" : "Needs you") : state.old ? "Nobody needed you then." : "Nobody needs you.");
   box.classList.toggle("calm", !some);
-  const shown = entries.slice(0, MOST);
-  const kept = new Set(shown.map((entry) => entry.id));
+  const shown = entries.slice(0, MOST), kept = new Set(shown.map((entry) => entry.id));
   for (const id of rows.keys()) if (!kept.has(id)) rows.delete(id);
   for (const entry of shown) if (!rows.has(entry.id)) rows.set(entry.id, make(entry));
   const nodes = shown.map((entry) => rows.get(entry.id).node);
@@ -72,15 +84,14 @@ function draw() {
   for (const entry of shown) fill(rows.get(entry.id), entry);
   text(more, entries.length > MOST ? `… and ${count(entries.length - MOST)} more: coordctl rpc status` : "");
   more.hidden = entries.length <= MOST;
-  list.parentElement.hidden = !some;
+  list.hidden = !some;
 }
 
 export function start() {
   list = el("ul");
   more = el("p", { class: "muted" });
-  byId("needs").append(el("div", { class: "needlist", tabindex: "0", role: "group", "aria-label": "What needs you" }, list, more));
-  on("status", draw);
-  on("link", draw);
+  byId("needs").append(list, more);
+  for (const topic of ["status", "link"]) on(topic, draw);
 }
 
 export const tick = draw;

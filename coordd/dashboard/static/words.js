@@ -11,6 +11,10 @@ const whyUnknown = (a) => (a.reason !== "no-heartbeat" ? (WHY_UNKNOWN[a.reason] 
   : a.last_heartbeat !== null ? "its times contradict each other"
   : a.sources?.includes("redis") ? "not changed since coordd first saw it" : "no sign of life can be read");
 
+export const natural = new Intl.Collator("en", { numeric: true });
+export const NEEDING = 4; // so many states of the order need somebody
+export const ICONS = { waiting: "wait", killed: "dead", stalled: "warn", blocked: "block", silent: "dead", inactive: "dead", unknown: "unknown", working: "work", active: "active", idle: "idle", ended: "ok" };
+
 // Return the state of an agent in one word.
 export function stateOf(a) {
   if (a.status === "inactive") return DEAD.includes(a.reason) ? a.reason : "inactive";

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordd.commands.app import app
-from coordd.commands.plain_options import LOG, WHERE, read_plainly
+from coordd.commands.plain_options import BESIDE, LOG, WHERE, read_plainly
 
-OPTIONS = (*WHERE, *LOG)
+OPTIONS = (*WHERE, *LOG, *BESIDE)
 
 
 def by_click(arguments: list[str]) -> dict[str, object] | None:
@@ -32,6 +32,8 @@ def by_click(arguments: list[str]) -> dict[str, object] | None:
         ["--layout", "user", "--layout", "system"],
         ["--config", "c.toml", "--socket=/run/s=1", "-S", "s", "--log-file", "", "--log-level", "error"],
         ["--config", "\udcff"],
+        ["--alerts"],
+        ["-w", "a", "--alerts", "--layout", "user", "--alerts"],
     ],
 )
 def test_plain_options_are_read_as_click_reads_them(arguments: list[str]) -> None:
@@ -53,6 +55,8 @@ def test_plain_options_are_read_as_click_reads_them(arguments: list[str]) -> Non
         ["--unknown", "x"],
         ["-w=x"],
         ["--work", "x"],
+        ["--alerts=yes"],
+        ["--alerts", "yes"],
     ],
 )
 def test_all_else_is_left_to_click(arguments: list[str]) -> None:

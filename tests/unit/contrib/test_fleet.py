@@ -210,3 +210,30 @@ def test_a_wrong_call_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...
     assert done.returncode == 2
     assert "usage:" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sessions are real processes, found in /proc")
+def test_sessions_are_played_with_their_fates(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    options = ["--agents", "0", "--duration", "3s", "--pace", "20ms", "--home", str(home), "--seed", "3"]
+    options += ["--project", str(tmp_path / "shop"), "--project", str(tmp_path / "api")]
+    fates = ["--sessions", "8", "--codex", "1", "--waits", "1", "--stalls", "1", "--ends", "1", "--mass"]
+    done = run("--workspace", str(tmp_path / "shop"), *options, *fates)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = list(json.loads(done.stdout)["sessions"].values())
+    assert {one["state"] for one in told if one["project"].endswith("api")} == {"killed"}
+    states = [one["state"] for one in told if one["project"].endswith("shop")]
+    assert [states.count(one) for one in ("waiting", "stalled", "ended", "killed")] == [1, 1, 1, 0]
+    assert sorted(one["kind"] for one in told) == ["claude-code"] * 8 + ["codex"]
+    assert {one["name"] for one in told} == {f"shop-{n}" for n in range(1, 6)} | {
+        f"api-{n}" for n in range(1, 5)
+    }
+    killed = [json.loads(path.read_text()) for path in (home / ".claude" / "sessions").iterdir()]
+    assert len(killed) == 4, "of those who ended in order, and of the game's end, no record stays"
+    (rollout,) = (home / ".codex" / "sessions").rglob("rollout-*.jsonl")
+    assert json.loads(rollout.read_text().splitlines()[0])["type"] == "session_meta"
+
+
+def test_sessions_need_a_home(tmp_path: Path) -> None:
+    done = run("--workspace", str(tmp_path), "--sessions", "1")
+    assert (done.returncode, "--home" in done.stderr) == (2, True)

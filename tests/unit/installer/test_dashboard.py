@@ -19,6 +19,7 @@ import pytest
 from coordd.cli.dashboard import command
 from coordd.dashboard.listen import Address, parse_address
 from coordd.errors import InstallError
+from coordd.installer.accounts import SYSUSERS
 from coordd.installer.dashboard import (
     MakeToken,
     check_listen,
@@ -31,7 +32,7 @@ from coordd.installer.launchd import Launchd
 from coordd.installer.managers import Setting
 from coordd.installer.services import COORDD, DASHBOARD, SERVICES, Programs, Scope, listen_of
 from coordd.installer.steps import Command, Remove
-from coordd.installer.systemd import SYSUSERS, Systemd
+from coordd.installer.systemd import Systemd
 from coordd.installer.templates import template
 
 PROGRAMS: Programs = {"coordd": ("/opt/coordd/bin/coordd",), "coordctl": ("/opt/coordd/bin/coordctl",)}

@@ -9,17 +9,19 @@ import pytest
 
 from coordd.errors import InstallError
 from coordd.installer.links import Link, Unlink, links, unlinking
-from coordd.installer.services import Programs
+from coordd.installer.services import PROGRAMS, Programs
+
+PLACES = [f"bin/{name}" for name in PROGRAMS]
 
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Programs:
     """An installation with its pages."""
     prefix = tmp_path / "opt/coordd"
-    for name in ("bin/coordd", "bin/coordctl", "share/man/man1/coordctl.1", "share/man/man5/coordd.toml.5"):
+    for name in (*PLACES, "share/man/man1/coordctl.1", "share/man/man5/coordd.toml.5"):
         (prefix / name).parent.mkdir(parents=True, exist_ok=True)
         (prefix / name).touch()
-    return {name: (str(prefix / "bin" / name),) for name in ("coordd", "coordctl")}
+    return {name: (str(prefix / "bin" / name),) for name in PROGRAMS}
 
 
 def made(programs: Programs, local: Path) -> dict[str, str]:
@@ -33,7 +35,7 @@ def test_programs_and_the_pages_that_there_are_get_links_and_lose_them(
     done = made(programs, local)
     assert set(done.values()) == {"linked"}
     assert [os.path.relpath(path, local) for path in done] == [
-        *("bin/coordd", "bin/coordctl", "share/man/man1/coordctl.1", "share/man/man5/coordd.toml.5"),
+        *(*PLACES, "share/man/man1/coordctl.1", "share/man/man5/coordd.toml.5"),
     ]
     assert (local / "bin/coordctl").resolve() == Path(programs["coordctl"][0])
     assert set(made(programs, local).values()) == {"unchanged"}
@@ -76,8 +78,8 @@ def test_a_link_that_a_removed_installation_left_is_led_anew(programs: Programs,
 def test_programs_on_every_path_and_modules_need_no_links(tmp_path: Path) -> None:
     local = str(tmp_path)
     for there in ("/usr/bin", f"{local}/bin"):
-        assert list(links({name: (f"{there}/{name}",) for name in ("coordd", "coordctl")}, local=local)) == []
-    modules = dict.fromkeys(("coordd", "coordctl"), ("/usr/bin/python3", "-m", "coordd"))
+        assert list(links({name: (f"{there}/{name}",) for name in PROGRAMS}, local=local)) == []
+    modules = dict.fromkeys(PROGRAMS, ("/usr/bin/python3", "-m", "coordd"))
     assert list(links(modules, local=local)) == []
 
 

@@ -9,20 +9,39 @@ import configparser
 import plistlib
 import re
 import shlex
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coordd.alerts.service import DRAIN
 from coordd.errors import InstallError
 from coordd.installer import managers, templates
 from coordd.installer.launchd import Launchd
 from coordd.installer.managers import Setting
-from coordd.installer.services import COORDD, SERVICES, Programs, Scope, Service, find_programs
+from coordd.installer.services import (
+    ALERT,
+    COORDD,
+    DASHBOARD,
+    SERVICES,
+    Programs,
+    Scope,
+    Service,
+    find_programs,
+)
 from coordd.installer.steps import Command, GiveTree, MakeDirectory, Remove, RemoveEmpty, WriteFile
 from coordd.installer.systemd import Systemd, find_runtime_directory
 
-PROGRAMS: Programs = {"coordd": ("/opt/coordd/bin/coordd",), "coordctl": ("/opt/coordd/bin/coordctl",)}
+PROGRAMS: Programs = {name: (f"/opt/coordd/bin/{name}",) for name in ("coordd", "coordctl", "coordd-alert")}
+NO_NEW_PRIVILEGES = {
+    *("NoNewPrivileges", "DynamicUser", "SystemCallFilter", "SystemCallArchitectures", "SystemCallLog"),
+    *("RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID"),
+    *("LockPersonality", "MemoryDenyWriteExecute", "PrivateDevices", "ProtectClock", "ProtectHostname"),
+    *("ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables"),
+}
+"""By systemd.exec(5), those that are or imply NoNewPrivileges=yes in a service with User=."""
 MODULES = ("/usr/bin/python3", "-m", "coordd.cli")
 
 
@@ -80,7 +99,7 @@ def test_a_unit_is_filled_in_and_says_what_the_design_promises(scope: Scope) -> 
 
 @pytest.mark.parametrize("scope", ["user", "system"])
 def test_programs_with_odd_names_come_through_as_they_are(scope: Scope) -> None:
-    odd = {"coordd": ('/opt/My "Tools"/100%/$HOME/coordd',), "coordctl": MODULES}
+    odd = {"coordd": ('/opt/My "Tools"/100%/$HOME/coordd',), "coordctl": MODULES, "coordd-alert": MODULES}
     service = sections(systemd(scope, programs=odd).rendered(COORDD))["Service"]
     assert service["ExecStart"].startswith('"/opt/My \\"Tools\\"/100%%/$$HOME/coordd" run')
     assert service["ExecReload"].startswith("/usr/bin/python3 -m coordd.cli --socket")
@@ -102,7 +121,7 @@ def test_every_unset_directive_has_its_reason_above_the_set_ones() -> None:
     assert {"ProcSubset", "ProtectProc", "ProtectHome", "IPAddressDeny", "PrivateNetwork"} <= named
 
 
-@pytest.mark.parametrize("unit", ["coordd", "coordd-user", "coordd-dashboard", "coordd-dashboard-user"])
+@pytest.mark.parametrize("unit", [f"{one.name}{end}" for one in SERVICES for end in ("", "-user")])
 def test_every_unit_bounds_memory_and_tasks_and_says_why(unit: str) -> None:
     lines = templates.template(f"systemd/{unit}.service.in").splitlines()
     for directive in ("MemoryMax=", "TasksMax="):
@@ -114,7 +133,7 @@ def test_every_unit_bounds_memory_and_tasks_and_says_why(unit: str) -> None:
 
 
 def test_the_systems_accounts_are_made_by_systemds_own_tools() -> None:
-    users, ran, tmpfiles, *_ = systemd().accounts()
+    users, ran, tmpfiles, *_ = systemd().accounts(COORDD)
     assert isinstance(users, WriteFile)
     assert isinstance(tmpfiles, WriteFile)
     assert "u coordd - " in users.text
@@ -122,11 +141,11 @@ def test_the_systems_accounts_are_made_by_systemds_own_tools() -> None:
     assert ran == Command(
         ("systemd-sysusers", users.path), f"Make user and group yourself, as {users.path} has them."
     )
-    assert systemd("user").accounts() == []
+    assert systemd("user").accounts(COORDD) == []
 
 
 def test_a_named_user_is_not_made_and_gets_what_another_had() -> None:
-    steps = systemd(run_as="ann").accounts()
+    steps = systemd(run_as="ann").accounts(COORDD)
     users = steps[0]
     assert isinstance(users, WriteFile)
     assert re.findall("^[a-z].*", users.text, re.M) == ["g coordd -"]
@@ -137,7 +156,9 @@ def test_a_named_user_is_not_made_and_gets_what_another_had() -> None:
 def test_the_right_to_read_homes_is_kept_given_and_taken_back(tmp_path: Path) -> None:
     def steps(read_homes: bool | None, scope: Scope = "system") -> list[str]:
         manager = Systemd(setting=setting(scope, read_homes=read_homes), units=str(tmp_path))
-        return [step.describe().replace(str(tmp_path), "") for step in manager.files(SERVICES)][2:]
+        return [step.describe().replace(str(tmp_path), "") for step in manager.files(SERVICES)][
+            len(SERVICES) :
+        ]
 
     drop_in = "/coordd.service.d/read-homes.conf"
     assert steps(None) == []
@@ -171,12 +192,43 @@ def test_no_manager_points_to_the_classic_daemon(tmp_path: Path) -> None:
         managers.present("linux", run=str(tmp_path / "none"))
 
 
-def test_removing_undoes_what_installing_made() -> None:
+def test_coordd_alert_is_a_user_of_its_own_in_the_group_and_only_the_systems() -> None:
+    users, ran = systemd().accounts(ALERT)
+    assert isinstance(users, WriteFile)
+    assert re.findall("^[a-z].*", users.text, re.M) == [
+        'u coordd-alert - "coordd alerts" /var/lib/coordd-alert',
+        "m coordd-alert coordd",
+    ]
+    assert isinstance(ran, Command)
+    assert ran.argv == ("systemd-sysusers", users.path)
+    assert systemd("user").accounts(ALERT) == []
+    unit = sections(systemd(run_as="ann").rendered(ALERT))["Service"]
+    assert (unit["User"], unit["SupplementaryGroups"]) == ("coordd-alert", "coordd")
+
+
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_coordd_alert_outlives_the_daemon_and_lets_its_actions_do_what_they_do(scope: Scope) -> None:
+    unit = sections(systemd(scope).rendered(ALERT))
+    service = unit["Service"]
+    assert service["ExecStart"] == f"/opt/coordd/bin/coordd-alert run --layout {scope}"
+    assert service["ExecReload"] == f"/opt/coordd/bin/coordctl alerts --layout {scope} reload"
+    assert not {"Requires", "BindsTo", "Wants", "PartOf", "Requisite"} & set(unit["Unit"])
+    assert "coordd.service" in unit["Unit"]["After"].split()
+    assert service["KillMode"] == "mixed"
+    assert float(service["TimeoutStopSec"]) > DRAIN
+    assert service["OOMPolicy"] == "continue"
+    assert not NO_NEW_PRIVILEGES & set(service), "with these no setuid or setgid program works in it"
+
+
+@pytest.mark.parametrize("services", [[COORDD], SERVICES])
+def test_removing_undoes_what_installing_made(services: Sequence[Service]) -> None:
     manager = systemd(read_homes=True)
     made = {
-        step.path for step in [*manager.accounts(), *manager.files([COORDD])] if isinstance(step, WriteFile)
+        step.path
+        for step in [*chain(*map(manager.accounts, services)), *manager.files(services)]
+        if isinstance(step, WriteFile)
     }
-    gone = {step.path for step in manager.removing([COORDD]) if isinstance(step, Remove)}
+    gone = {step.path for step in manager.removing(services) if isinstance(step, Remove)}
     assert gone == made
 
 
@@ -221,7 +273,7 @@ def test_a_plist_keeps_the_rules_of_its_manual(scope: Scope, service: Service) -
     assert plist["Label"] == service.label
     assert re.fullmatch(r"[a-z]+(\.[a-z-]+)+", plist["Label"]), "reverse domain notation"
     # absolute, in the foreground, no shell: launchd.plist(5) "must not" fork, daemon(3), setsid
-    program, word = ("coordd", "run") if service == COORDD else ("coordctl", "dashboard")
+    program, word = ("coordctl", "dashboard") if service == DASHBOARD else (service.name, "run")
     assert plist["ProgramArguments"][:2] == [f"/opt/coordd/bin/{program}", word]
     assert "start" not in plist["ProgramArguments"]
     assert plist["KeepAlive"] == {"SuccessfulExit": False}
@@ -241,7 +293,7 @@ def test_nothing_of_ours_goes_through_the_file_that_launchd_never_rotates(
     assert log != plist["StandardErrorPath"]
     assert "StandardOutPath" not in plist
     assert log.startswith("/usr/local/var/log/" if scope == "system" else "/home/ann/Library/Logs/")
-    made = [step for step in launchd(scope, run_as="ann").accounts() if isinstance(step, MakeDirectory)]
+    made = [step for step in launchd(scope, run_as="ann").accounts(COORDD) if isinstance(step, MakeDirectory)]
     assert str(Path(log).parent) in {step.path for step in made}, "launchd makes no directories"
 
 
@@ -273,21 +325,22 @@ def test_launchctl_is_told_the_right_domain() -> None:
 
 def test_a_launch_daemon_needs_a_user_that_is_there() -> None:
     with pytest.raises(InstallError, match="--read-homes is for systemd"):
-        launchd(run_as="ann", read_homes=True).accounts()
+        launchd(run_as="ann", read_homes=True).accounts(COORDD)
     with pytest.raises(InstallError, match="--run-as USER"):
-        launchd().accounts()
+        launchd().accounts(COORDD)
 
 
 # programs
 
 
 def test_the_commands_beside_the_one_that_was_called(tmp_path: Path) -> None:
-    for name in ("coordd", "coordctl"):
+    for name in PROGRAMS:
         (tmp_path / name).touch(mode=0o755)
     found = find_programs("/usr/bin/python3", str(tmp_path / "coordd"))
-    assert found == {name: (str(tmp_path / name),) for name in ("coordd", "coordctl")}
+    assert found == {name: (str(tmp_path / name),) for name in PROGRAMS}
     (tmp_path / "coordctl").unlink()
     assert find_programs("/nowhere/python3", str(tmp_path / "coordd")) == {
         "coordd": ("/nowhere/python3", "-m", "coordd"),
         "coordctl": ("/nowhere/python3", "-m", "coordd.cli"),
+        "coordd-alert": ("/nowhere/python3", "-m", "coordd.alerts.main"),
     }

@@ -68,7 +68,7 @@ class Scene:
         return {
             one.use.pid: one.owner.agent_id if one.owner else one.session_id
             for one in self.lineage.left(found)
-            if not one.doubtful
+            if one.certain
         }
 
 
@@ -197,6 +197,30 @@ def test_of_several_sessions_of_one_process_the_one_that_it_names_is_the_owner()
     both = {ROOT: [agent(ROOT, "a", kind="codex"), agent(ROOT, "b", kind="codex")]}
     scene.passes(TOP, use(40), use(11, 10), living=both)
     assert scene.left(scene.passes(use(40), use(11), living={})) == {40: "a", 11: "b"}
+
+
+def test_an_id_that_may_be_a_subagents_names_nobody_and_hides_nobody() -> None:
+    """Subagents of Copilot have ids of their own, which their processes say in place of the session's."""
+    scene = Scene()
+    scene.says |= {30: {"copilot": "s"}, 31: {"copilot": "sub"}, 32: {"copilot": "sub"}}
+    scene.says[33] = {"codex": "other"}
+    living = {ROOT: [agent(ROOT, "s", kind="copilot")]}
+    scene.passes(TOP, use(11, 10, session=11), living=living)
+    strays = use(30), use(31, session=11), use(32), use(33)
+    found = scene.passes(TOP, use(11, 10, session=11), *strays, living=living)
+    roots = scene.lineage.remembered.roots
+    assert Process(30, 200) in roots and Process(31, 200) in roots and Process(32, 200) not in roots
+    assert {one.use.pid: one.certain for one in scene.lineage.left(found)} == {32: False, 33: True}
+
+
+def test_a_session_of_which_something_was_left_before_it_was_seen_is_one() -> None:
+    scene = Scene()
+    scene.says[40] = {"copilot": "s"}
+    scene.passes(TOP, living={ROOT: [agent(ROOT, "s", kind="copilot")]})
+    found = scene.passes(use(40), living={})
+    assert {one.use.pid: (one.session_id, one.certain) for one in scene.lineage.left(found)} == {
+        40: ("s", True)
+    }
 
 
 def test_nothing_is_kept_of_what_has_ended() -> None:

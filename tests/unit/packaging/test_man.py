@@ -18,6 +18,7 @@ from types import ModuleType
 import click
 import pytest
 
+from coordd.alerts.main import HELP
 from coordd.cli.app import app as coordctl
 from coordd.commands.app import app as coordd
 from coordd.config.schema import KEYS
@@ -97,6 +98,14 @@ def test_every_command_and_option_has_its_place(name: str, command: click.Comman
             for option in param.opts:
                 shown = f"\\fB{BUILDER.escaped(option)}\\fR"
                 assert shown in section or (option in SHARED and shown in page)
+
+
+def test_every_option_of_coordd_alert_has_its_place() -> None:
+    page = (MAN / "coordd-alert.1").read_text(encoding="utf-8")
+    options = re.findall(r"(?m)^  (?:-\w, )?(--[a-z-]+)", HELP)
+    assert {"--socket", "--until-eof", "--help"} <= set(options)
+    for option in options:
+        assert BUILDER.escaped(option) in page
 
 
 def test_every_key_is_in_the_page_of_the_configuration() -> None:

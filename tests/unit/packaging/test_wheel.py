@@ -13,6 +13,7 @@ from coordd.installer.templates import template
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 TEMPLATES = [
     "systemd/sysusers.conf.in",
+    "systemd/sysusers-alert.conf.in",
     "systemd/tmpfiles.conf.in",
     "systemd/coordd-read-homes.conf.in",
     *(
