@@ -30,6 +30,23 @@ async def agent_of(link: Link, condition: Condition) -> dict[str, Any]:
     return as_dict(answer)
 
 
+async def project_of(link: Link, workspace: str | None) -> str | None:
+    """Return the project that a workspace is of: of a git worktree its repository's; None if not known."""
+    if workspace is None:
+        return None
+    try:
+        listed = as_dict(await link.call("agents.list", {"workspace": workspace, "limit": 1}, within=WITHIN))
+        status = {} if listed.get("agents") else as_dict(await link.call("status", {}, within=WITHIN))
+    except ClientError:
+        return None
+    of_workspace = (one for one in dicts(status.get("workspaces")) if one.get("path") == workspace)
+    for one in (*dicts(listed.get("agents")), *of_workspace):
+        project = one.get("project")
+        if isinstance(project, str):
+            return project
+    return None
+
+
 async def is_back(link: Link, condition: Condition) -> bool:
     """Return whether a killed agent lives, or somebody does in the workspace of a group that fell."""
     if condition.kind != "mass":

@@ -21,6 +21,12 @@ ATTENTION = frozenset({"waiting", "blocked", "stalled", "killed", "mass", "orpha
 OF_AGENTS = frozenset({"waiting", "blocked", "stalled", "killed", "finished"})
 """The kinds whose subject is an agent."""
 
+TOGETHER = 60.0
+"""Seconds within which agents fall that fall together."""
+
+NOWHERE = "redis"
+"""The subject of a group that fell and has no workspace."""
+
 _LONGEST = 1000
 """Characters of a text of the daemon's that are kept."""
 
@@ -60,11 +66,11 @@ class Condition:
 def of_entry(entry: Mapping[str, Any]) -> Condition | None:
     """Return the condition that an entry of ``attention`` is; None for one that is none."""
     kind, subject, workspace = entry.get("kind"), entry.get("subject"), entry.get("workspace")
-    if kind not in ATTENTION or not isinstance(subject, str):
+    if not isinstance(kind, str) or kind not in ATTENTION or not isinstance(subject, str):
         return None
     command = entry.get("command")
     return Condition(
-        kind=str(kind),
+        kind=kind,
         workspace=_text(workspace) if isinstance(workspace, str) else None,
         subject=_text(subject),
         id=_text(str(entry.get("id"))),
@@ -110,7 +116,7 @@ def sink_failing(name: str, text: str, at: float) -> Condition:
 
 def daemon_gone(text: str, at: float) -> Condition:
     """Return the condition of a daemon that is gone, or does not answer, since a time."""
-    return _own("daemon", "coordd", _text(text), "coordctl doctor", at)
+    return _own("daemon", "coordd", _text(text).removesuffix("."), "coordctl doctor", at)
 
 
 def of_sample(sample: Mapping[str, Any], thresholds: Iterable[Threshold]) -> dict[Slot, Condition | None]:

@@ -85,5 +85,5 @@ def _read(path: str, *, required: bool) -> str | None:
 def _tables(text: str, path: str) -> object:
     try:
         return tomllib.loads(text).get(TABLE)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError alone
         raise ConfigError(path, "", None, f"expected TOML: {error}") from error

@@ -104,13 +104,19 @@ class Engine:
             if _wants(one.rule, condition) and (rules is None or one.rule.name in rules):
                 one.happen(condition, now)
 
+    def forget(self) -> None:
+        """Forget what fires and what was told of it: it is another daemon that tells now."""
+        self.fires.clear()
+        for one in self._gatherings.values():
+            one.forget()
+
     def missing(self, kinds: Collection[str], present: Iterable[Slot]) -> list[Condition]:
         """Return what fires of these kinds as far as is known, and is not among what is there."""
         there = set(present)
         return [one for slot, one in self.fires.items() if one.kind in kinds and slot not in there]
 
-    def describe(self, slot: Slot, name: str | None, project: str | None) -> None:
-        """Note the name and the project of an agent that something is about.
+    def describe(self, slot: Slot, name: str | None, project: str | None, now: Moment) -> None:
+        """Note the name and the project of what something is about.
 
         ``workspaces`` of a rule chooses by the project, too, so a rule may come to tell it only now.
         """
@@ -120,7 +126,7 @@ class Engine:
         self.fires[slot] = condition = replace(known, name=name, project=project)
         for one in self._gatherings.values():
             if _wants(one.rule, condition):
-                one.describe(condition)
+                one.open(condition, now)
 
     def mute(self, mute: Mute) -> None:
         """Tell nothing of what this mutes until its time; raises ValueError where there are too many."""

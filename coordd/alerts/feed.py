@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordd.alerts import asking, conditions
-from coordd.alerts.conditions import OF_AGENTS, Slot
+from coordd.alerts.conditions import ATTENTION, OF_AGENTS, Slot
 from coordd.alerts.hearing import Hearing, Unsure
 from coordd.alerts.link import Link
 from coordd.alerts.meanwhile import catch_up
@@ -29,7 +29,7 @@ from coordd.alerts.moment import now
 from coordd.alerts.thread import Late, Thread
 from coordd.errors import CannotTell, ClientError, DaemonNotRunning
 from coordd.protocol.client import Client
-from coordd.util.text import escape
+from coordd.util.text import escape, number
 from coordd.util.untyped import as_dict
 
 log = logging.getLogger(__name__)
@@ -123,9 +123,10 @@ class Feed:
         run = str(answer.get("run"))
         missed = 0
         if answer.get("resumed"):
-            missed = int(answer.get("missed") or 0)
+            missed = int(number(answer.get("missed")) or 0)
             self.settled = self.settled and not missed
         else:
+            self._recognise(as_dict(answer.get("status")))
             await self._begin(link, answer, heard.at)
             heard.place, heard.at = f"{run}:{answer.get('seq')}", str(answer.get("timestamp"))
         heard.stopped = False
@@ -142,6 +143,18 @@ class Feed:
                     self._changed()
         finally:
             watch.cancel()
+
+    def _recognise(self, status: dict[str, Any]) -> None:
+        """Forget what another daemon told, such as a project's: this one says nothing of its agents."""
+        heard, records = self._memory.heard, as_dict(status.get("daemon")).get("metrics_dir")
+        if not isinstance(records, str):
+            return
+        if heard.records not in (None, records):
+            log.warning("this is another coordd than before: what that one told is forgotten")
+            self._memory.engine.forget()
+            self._memory.turns.forget()
+            heard.at = None
+        heard.records = records
 
     def _found(self, link: Link) -> None:
         self._memory.engine.close(_DAEMON, "over", now())
@@ -200,12 +213,12 @@ class Feed:
         return [*topics, "agent"] if "finished" in self._memory.engine.kinds else topics
 
     def _name(self, link: Link) -> None:
-        """Ask for the names of agents that something new is about."""
+        """Ask for the agents and projects that something new is about."""
         fires = self._memory.engine.fires
         wanted = [
             one
             for one in fires.values()
-            if one.kind in OF_AGENTS and one.project is None and (one.slot, one.id) not in self._asked
+            if one.kind in ATTENTION and one.project is None and (one.slot, one.id) not in self._asked
         ]
         if len(self._asked) > 10 * len(fires) + NAMED:
             self._asked = {(one.slot, one.id) for one in fires.values()}
@@ -215,13 +228,11 @@ class Feed:
             task.add_done_callback(_seen)
 
     async def _ask_name(self, link: Link, condition: conditions.Condition) -> None:
-        agent = await asking.agent_of(link, condition)
+        agent = await asking.agent_of(link, condition) if condition.kind in OF_AGENTS else {}
         name, project = agent.get("name"), agent.get("project")
-        self._memory.engine.describe(
-            condition.slot,
-            name if isinstance(name, str) else None,
-            project if isinstance(project, str) else condition.workspace,
-        )
+        if not isinstance(project, str):
+            project = await asking.project_of(link, condition.workspace) or condition.workspace
+        self._memory.engine.describe(condition.slot, name if isinstance(name, str) else None, project, now())
         self._changed()
 
     async def _watch(self, link: Link) -> None:
@@ -240,7 +251,7 @@ class Feed:
     def _lost(self, error: Exception) -> None:
         moment, heard = now(), self._memory.heard
         crashed = error.crashed if isinstance(error, DaemonNotRunning) else None
-        words = str(error).partition("\n")[0]
+        words = str(error).partition("\n")[0].removesuffix(" Tried:")
         if self.connected:
             log.warning("no daemon: %s", words)
         self.connected, self.trouble = False, words

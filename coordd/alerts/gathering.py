@@ -22,11 +22,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from coordd.alerts.conditions import Condition, Slot
+from coordd.alerts.conditions import NOWHERE, OF_AGENTS, TOGETHER, Condition, Slot
 from coordd.alerts.message import EntryState, MessageState
 from coordd.alerts.moment import Moment
 from coordd.alerts.mutes import Mutes
-from coordd.alerts.phases import READY, WAITING, Phase
+from coordd.alerts.phases import READY, UNTOLD, WAITING, Phase
 from coordd.alerts.rules import Rule
 from coordd.alerts.track import End, Track
 
@@ -89,6 +89,12 @@ class Gathering:
             self.tracks[track.condition.slot] = track
             self._sort(track)
 
+    def forget(self) -> None:
+        """Forget all that is followed."""
+        self.tracks.clear()
+        self._waiting.clear()
+        self.kept, self.uncounted = False, 0
+
     def change(self, rule: Rule) -> None:
         """Go on with a rule that is another one by now; what it does not tell any more is forgotten."""
         self.rule = rule
@@ -110,6 +116,9 @@ class Gathering:
                 self.uncounted += 1
                 return
             track = self.tracks[slot] = Track(condition, Phase.PENDING, began, now.mono)
+            track.told_at = self._told_with_others(condition)
+            if track.told_at is not None:
+                track.phase = Phase.TOLD
         else:
             known = track.fires and track.condition.id == condition.id
             if not known:
@@ -119,6 +128,20 @@ class Gathering:
                 return
         self._newest = now.mono
         self._sort(track)
+
+    def _told_with_others(self, condition: Condition) -> float | None:
+        """Return when a killed agent was told as one of those that fell together; None for never.
+
+        Once somebody lives there again, the daemon lists each of those that fell for itself.
+        """
+        if condition.kind != "killed" or condition.since is None:
+            return None
+        workspace = condition.workspace or ""
+        group = self.tracks.get(Slot("mass", workspace, workspace or NOWHERE))
+        if group is None or group.condition.since is None or group.phase in UNTOLD:
+            return None
+        apart = condition.since - group.condition.since
+        return group.told_at if 0 <= apart <= TOGETHER else None
 
     def close(self, slot: Slot, how: End, now: Moment, at: float) -> None:
         """Note that something ended at a monotonic time."""
@@ -141,12 +164,6 @@ class Gathering:
         if track is not None:
             track.hold(math.inf, 0.0)
             self.close(condition.slot, "left", now, now.mono)
-
-    def describe(self, condition: Condition) -> None:
-        """Note what is known of something that fires by now: a name, a project."""
-        track = self.tracks.get(condition.slot)
-        if track is not None and track.condition.id == condition.id:
-            track.condition = condition
 
     def muted(self) -> None:
         """Note that something may be muted now: what is over and untold stays so."""
@@ -176,7 +193,7 @@ class Gathering:
             if muted is not None:
                 later = min(later, max(now.to_mono(muted), at, now.mono + 1.0))
             elif track.phase is Phase.ENDING:
-                ends = min(ends, at)
+                ends = min(ends, max(at, self._death_told_at(track.condition)))
             else:
                 news = min(news, at)
             crowd += muted is None and at <= now.mono + GATHER
@@ -186,6 +203,22 @@ class Gathering:
             max(self._window(ends, crowd), self._gate_of_ends(), quiet),
             later,
         )
+
+    def _death_told_at(self, condition: Condition) -> float:
+        """Return when the end of an agent is told of which something else has ended by that.
+
+        A message that the agent waits no longer, alone and before that of its death, would sound well.
+        """
+        workspace = condition.workspace or ""
+        deaths = (
+            Slot("killed", workspace, condition.subject),
+            Slot("mass", workspace, workspace or NOWHERE),
+        )
+        for slot in deaths if condition.kind in OF_AGENTS else ():
+            death = self.tracks.get(slot)
+            if death is not None and slot in self._waiting and death.fires:
+                return death.ready_at(self.rule.hold, self._apart)
+        return -math.inf
 
     def _window(self, ready: float, crowd: int) -> float:
         """Return when what comes together has come, by when the first of it was ready."""

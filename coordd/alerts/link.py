@@ -18,7 +18,8 @@ from coordd.protocol.jsonrpc import LineSplitter, TooLong
 from coordd.util import fastjson
 from coordd.util.text import escape
 
-MAX_LINE = 64 * 1024 * 1024
+MAX_LINE = 16 * 1024 * 1024
+"""Bytes of an answer; those of ten thousand agents have a fraction of it."""
 MANY = 1000
 """Notifications that wait when no more are read."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordd.alerts.asking import agent_of, records
+from coordd.alerts.asking import agent_of, project_of, records
 from coordd.alerts.conditions import Condition, Slot
 from coordd.alerts.hearing import Hearing
 from coordd.alerts.link import Link
@@ -69,6 +69,8 @@ async def _passed(link: Link, memory: Memory, condition: Condition) -> None:
     """Note something that fired, and fires no longer."""
     agent = await agent_of(link, condition) if condition.kind != "mass" else {}
     name, project = agent.get("name"), agent.get("project")
+    if not isinstance(project, str):
+        project = await project_of(link, condition.workspace)
     condition = Condition(
         kind=condition.kind,
         workspace=condition.workspace,
@@ -78,7 +80,7 @@ async def _passed(link: Link, memory: Memory, condition: Condition) -> None:
         text=condition.text,
         command=condition.command,
         name=name if isinstance(name, str) else None,
-        project=project if isinstance(project, str) else None,
+        project=project,
     )
     moment = now()
     if condition.kind in _BEGUN.values():

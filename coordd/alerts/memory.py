@@ -32,11 +32,14 @@ class Heard:
     """How far the daemon was heard: the place ``RUN:SEQ`` of its last notification, and that one's time.
 
     ``at`` is in the daemon's own form, for it is given back to it. ``stopped``: it said that it would end.
+    ``records`` is the directory of its records, by which one daemon is told from another wherever its socket
+    is.
     """
 
     place: str | None = None
     at: str | None = None
     stopped: bool = False
+    records: str | None = None
 
 
 @dataclass(slots=True)
@@ -93,7 +96,12 @@ def from_document(document: Mapping[str, Any], engine: Engine, now: Moment) -> M
         engine=engine,
         outbox=Outbox.from_document(document.get("outbox")),
         turns=Turns.from_document(document.get("turns")),
-        heard=Heard(_text(heard.get("place")), _text(heard.get("at")), heard.get("stopped") is True),
+        heard=Heard(
+            _text(heard.get("place")),
+            _text(heard.get("at")),
+            heard.get("stopped") is True,
+            _text(heard.get("records")),
+        ),
         serial=int(number(document.get("serial")) or 0),
     )
 

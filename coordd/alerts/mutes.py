@@ -5,6 +5,7 @@ Pure state; times are epoch seconds. There are :data:`MOST` mutes at most.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ from coordd.alerts.conditions import Condition
 
 MOST = 1000
 _BEGINNING = 8
-"""Characters of an agent's id that stand for all of it, as a person types them."""
+"""Characters of a UUID that stand for all of it, as a person types them. Of other ids none do: they are
+often the beginnings of others."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,9 @@ class Mute:
         """Return whether it mutes what a rule tells of something."""
         if self.rule not in (None, rule):
             return False
-        if self.agent is None or self.agent in (condition.subject, condition.name):
+        if self.agent is None or self.agent == condition.name:
             return True
-        return len(self.agent) >= _BEGINNING and condition.subject.startswith(self.agent)
+        return _means(self.agent, condition.subject)
 
 
 class Mutes:
@@ -57,7 +60,8 @@ class Mutes:
         kept = [
             one
             for one in self._mutes
-            if (rule is not None and one.rule != rule) or (agent is not None and one.agent != agent)
+            if (rule is not None and one.rule != rule)
+            or (agent is not None and (one.agent is None or not _means(agent, one.agent)))
         ]
         ended = len(self._mutes) - len(kept)
         self._mutes = kept
@@ -71,3 +75,9 @@ class Mutes:
     def until(self, rule: str, condition: Condition) -> float | None:
         """Return until when what a rule tells of something is muted; None if it is not."""
         return max((one.until for one in self._mutes if one.covers(rule, condition)), default=None)
+
+
+def _means(typed: str, agent_id: str) -> bool:
+    if len(typed) >= _BEGINNING and _UUID.fullmatch(agent_id):
+        return agent_id.startswith(typed)
+    return typed == agent_id

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from coordd.alerts.message import Entry, Message
 from coordd.util.untyped import as_dict, as_list, dicts
@@ -25,6 +25,7 @@ LISTED = 100
 """Messages that are listed after they were told."""
 
 Line = dict[str, object]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -129,8 +130,8 @@ class Outbox:
         whole = as_dict(document)
         for one in dicts(whole.get("told")):
             try:
-                outcomes = [Outcome(**outcome) for outcome in dicts(one.get("outcomes"))]
-                outbox.told.append(TellingRecord(**{**one, "outcomes": outcomes}))
+                outcomes = [_made(Outcome, outcome) for outcome in dicts(one.get("outcomes"))]
+                outbox.told.append(_made(TellingRecord, {**one, "outcomes": outcomes}))
             except TypeError:
                 continue
         for one in dicts(whole.get("parcels")):
@@ -146,5 +147,28 @@ class Outbox:
 
 
 def _message(document: dict[str, Any]) -> Message:
-    entries = tuple(Entry(**one) for one in dicts(document.get("entries")))
-    return Message(**{**document, "entries": entries})
+    entries = tuple(_made(Entry, one) for one in dicts(document.get("entries")))
+    return _made(Message, {**document, "entries": entries})
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "bool": (bool,),
+    "EntryState": (str,),
+    "MessageState": (str,),
+}
+
+
+def _made(kind: type[T], document: Mapping[str, Any]) -> T:
+    """Return what a document holds.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    one = kind(**document)
+    for each in fields(one):  # type: ignore[arg-type]  # kind is a dataclass
+        if not isinstance(document.get(each.name), _TYPES.get(str(each.type), (object,))):
+            raise TypeError(each.name)
+    return one

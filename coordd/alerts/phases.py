@@ -80,6 +80,8 @@ FIRING = frozenset({P.PENDING, P.RENEWED, P.DUE, P.TOLD})
 """It fires now."""
 WAITING = frozenset({P.PENDING, P.RENEWED, P.DUE, P.OVER, P.ENDING})
 """Time, or a message, leads on from here."""
+UNTOLD = frozenset({P.PENDING, P.RENEWED, P.DUE, P.OVER})
+"""As it is now, nobody was told of it."""
 READY = frozenset({P.DUE, P.OVER, P.ENDING})
 """The next message has it."""
 

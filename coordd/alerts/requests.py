@@ -90,7 +90,7 @@ class Requests:
         """Tell nothing for some seconds, of a rule or an agent where they are named; return until when."""
         seconds = number(params.get("seconds"))
         if seconds is None or not 0 < seconds <= LONGEST_MUTE:
-            raise Fault(INVALID_PARAMS, "Invalid params: seconds is more than 0, and at most a year")
+            raise Fault(INVALID_PARAMS, "Invalid params: a mute lasts more than 0 s, and a year at most")
         rule, agent = _text(params, "rule"), _text(params, "agent")
         if rule is not None:
             self._rule(rule)

@@ -230,6 +230,8 @@ class _Reader:
         for word in value:
             if isinstance(word, str) and word in KINDS:
                 kinds.add(word)
+                if word == "killed":  # of those that fell together there are no entries of their own
+                    kinds.add("mass")
                 continue
             found = _THRESHOLD.fullmatch(word) if isinstance(word, str) else None
             if found is None or found[1] not in MEASURES:

@@ -68,7 +68,7 @@ def message_of(draft: Draft, *, serial: int, now: Moment, host: str, home: str |
         host: the name of this machine.
         home: what ``~`` stands for in paths; None shortens none.
     """
-    told = sorted(draft.told, key=lambda one: (one.state == "resolved", one.since))
+    told = sorted(draft.told, key=lambda one: (_rank(one), one.since))
     count = len(told) + draft.uncounted
     return Message(
         id=f"{int(now.wall):x}-{serial}",
@@ -132,6 +132,15 @@ def who(condition: Condition) -> str:
     if condition.kind == "sink":
         return f"sink {clipped(escape(subject), _WHO)}"
     return clipped(escape(subject), _WHO)
+
+
+def _rank(told: Told) -> int:
+    """Return where it stands among others: who reads may see the first lines alone."""
+    if told.state == "resolved":
+        return 3
+    if told.condition.kind == "finished":
+        return 2
+    return 0 if told.state == "firing" else 1
 
 
 def _title(draft: Draft, told: Sequence[Told], count: int) -> str:

@@ -44,6 +44,8 @@ class Turns:
             return None
         key = (workspace if isinstance(workspace, str) else "", agent_id)
         activity = sample.get("activity") if sample.get("status") == "active" else None
+        if not isinstance(activity, str):
+            activity = None
         moment = epoch_of(sample.get("activity_since")) or epoch_of(sample.get("timestamp"))
         if activity in _IN_TURN and moment is not None:
             if len(self._since) < MOST:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coordd.cli.alert_outcomes import last_outcomes
 from coordd.cli.alerts_text import alerts_text
-from coordd.cli.common import BadUsage, own_view, say, say_json
+from coordd.cli.common import BadUsage, complain, own_view, say, say_json
 from coordd.cli.complete import agents_named
+from coordd.cli.muted_agent import muted_agent
 from coordd.cli.options import json_option, utc_option
 from coordd.cli.times import moment_words
 from coordd.cli.typed import typed
@@ -118,8 +120,7 @@ def troubled(document: dict[str, Any]) -> bool:
         for action in dicts(rule.get("actions"))
     ):
         return True
-    last = dicts(document.get("told"))[:1]
-    return any(outcome.get("error") for one in last for outcome in dicts(one.get("outcomes")))
+    return any(outcome.get("error") for outcome in last_outcomes(document).values())
 
 
 def rule_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's signature
@@ -168,7 +169,7 @@ Examples:
     "--agent",
     metavar="ID",
     shell_complete=agents_named,
-    help="Only what is told of this agent, by id or name.",
+    help="Only what is told of this agent, by id or name, or a beginning.",
 )
 @click.pass_obj
 def mute_command(
@@ -181,15 +182,25 @@ def mute_command(
         raise BadUsage(f"{error}; such as 2h, 30m or 1h30m") from error
     params: dict[str, object] = {"seconds": seconds}
     params |= {"rule": typed(rule)} if rule is not None else {}
-    params |= {"agent": typed(agent)} if agent is not None else {}
+    note = None
     with connect(*place) as client:
+        if agent is not None:
+            agent, note = muted_agent(_followed(client), agent)
+            params["agent"] = agent
         answer = as_dict(client.call("mute", params))
     whom = (
         " ".join([f"rule {rule}" if rule else "", f"agent {agent}" if agent else ""]).strip() or "everything"
     )
     until = moment_words(answer.get("until"), utc=False)
     say(f"Muted until {until}: {shown(whom)}. End it: coordctl alerts unmute")
+    if note is not None:
+        complain(f"{note}\nIt is muted once it comes.")
     return 0
+
+
+def _followed(client: Client) -> str | None:
+    socket = as_dict(as_dict(client.call("status")).get("daemon")).get("socket")
+    return socket if isinstance(socket, str) else None
 
 
 @command.command(
@@ -204,8 +215,10 @@ Examples:
 @click.pass_obj
 def unmute_command(place: tuple[str | None, str | None], rule: str | None, agent: str | None) -> int:
     """End what is muted."""
-    params = {key: typed(value) for key, value in (("rule", rule), ("agent", agent)) if value is not None}
+    params = {"rule": typed(rule)} if rule is not None else {}
     with connect(*place) as client:
+        if agent is not None:
+            params["agent"], _ = muted_agent(_followed(client), agent)
         ended = as_dict(client.call("unmute", params)).get("ended")
     say(f"{ended} {'mute has' if ended == 1 else 'mutes have'} ended." if ended else "Nothing was muted.")
     return 0

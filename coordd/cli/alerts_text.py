@@ -18,6 +18,7 @@ TOLD = 10
 """Messages that are shown; ``--json`` has a hundred."""
 FIRING = 30
 _TEXT = 60
+_WHO = 40
 
 
 def alerts_text(document: dict[str, Any], view: View) -> Iterator[str]:
@@ -89,7 +90,11 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
         return
     rows = [["FIRES SINCE", "RULE", "WHAT", "WHO", "IN WORDS", "TOLD"]]
     for one in firing[:FIRING]:
-        told = when(one["told_at"]) if one.get("told_at") else _WAITS.get(str(one.get("phase")), "not yet")
+        phase = str(one.get("phase"))
+        before = (
+            one.get("told_at") and phase not in _NOT_YET
+        )  # that an earlier one of its kind was told is no news
+        told = when(one["told_at"]) if before else _NOT_YET.get(phase, "not yet")
         if one.get("muted_until"):
             told = f"muted until {when(one['muted_until'])}"
         rows.append(
@@ -97,7 +102,7 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
                 when(one.get("since")),
                 shown(one.get("rule")),
                 shown(one.get("kind")),
-                shown(one.get("name") or one.get("subject")),
+                clipped(shown(one.get("name") or one.get("subject")), _WHO),
                 clipped(shown(one.get("text")), _TEXT),
                 told,
             ]
@@ -108,7 +113,12 @@ def _firing(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:
         yield f"… and {total - FIRING} more: coordctl alerts --json"
 
 
-_WAITS = {"over": "over, not yet told", "due": "with the next message"}
+_NOT_YET = {
+    "pending": "not yet",
+    "renewed": "not yet",
+    "due": "with the next message",
+    "over": "over, not yet told",
+}
 
 
 def _told(document: dict[str, Any], view: View, when: Any) -> Iterator[str]:

@@ -29,7 +29,8 @@ class NoPane(CoorddError):
 Examples:
   coordctl goto api-3
   coordctl goto api-3 --print           only the command that goes there
-  coordctl status --json | jq -r '.attention[0].subject' | xargs coordctl goto
+  who=$(coordctl agents --json | jq -r 'first(.agents[] | select(.activity == "waiting")).agent_id')
+  coordctl goto "$who"                  to the first that waits for you
 
 \b
 Inside of tmux your client switches to that pane; outside, this terminal attaches to its

@@ -30,9 +30,10 @@ Examples:
 
 \b
 A process is one if it was seen below an agent that has ended, or if it was left
-behind and its environment names a session of Claude Code that no longer lives
-(CLAUDE_CODE_SESSION_ID, which is read once, of your own processes alone). PORTS
-are those of TCP on which it listens; '-' is unknown, or none.""",
+behind and its environment names a session that no longer lives: of Claude Code
+(CLAUDE_CODE_SESSION_ID), Codex (CODEX_SESSION_ID, CODEX_THREAD_ID) or Copilot
+(COPILOT_AGENT_SESSION_ID). These are read once, of your own processes alone.
+PORTS are those of TCP on which it listens; '-' is unknown, or none.""",
 )
 @json_option()
 @takes_target

@@ -58,22 +58,6 @@ class Remembered:
 NOTHING = Remembered()
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What one pass found.
-
-    ``trees`` are those of the roots that were asked for and live. ``remembered`` is for the next pass.
-    ``left`` maps the roots that have ended to what lives of their trees. ``strays`` are processes that were
-    re-parented out of a tree that nobody remembers, if of any. ``alive`` are all processes of the pass.
-    """
-
-    trees: Mapping[Process, TreeUse]
-    remembered: Remembered
-    left: Mapping[Process, tuple[ProcessUse, ...]]
-    strays: tuple[ProcessUse, ...]
-    alive: Collection[Process]
-
-
 class _Forest:
     """All processes of one pass, by pid and by parent."""
 
@@ -144,6 +128,33 @@ class _Trees:
         self.grow(root, use, terminal, root_itself=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass found.
+
+    ``trees`` are those of the roots that were asked for and live. ``remembered`` is for the next pass.
+    ``left`` maps the roots that have ended to what lives of their trees. ``strays`` are processes that were
+    re-parented out of a tree that nobody remembers, if of any. ``alive`` are all processes of the pass.
+    """
+
+    trees: Mapping[Process, TreeUse]
+    remembered: Remembered
+    left: Mapping[Process, tuple[ProcessUse, ...]]
+    strays: tuple[ProcessUse, ...]
+    alive: Collection[Process]
+    _forest: _Forest = field(default_factory=lambda: _Forest(()))
+    _borders: Collection[Process] = ()
+
+    def below(self, stray: ProcessUse) -> list[ProcessUse]:
+        """Return what lives below a stray, by the rules of a tree, and is not known to be of another one."""
+        trees = _Trees(self._forest, self._borders)
+        root = Process(stray.pid, stray.start)
+        trees.grow(root, stray, stray.terminal, root_itself=False)
+        known = self.remembered.roots
+        found = trees.below.get(root, ())
+        return [one for one in found if not one.ended and Process(one.pid, one.start) not in known]
+
+
 def survey(
     uses: Iterable[ProcessUse],
     roots: Mapping[Process, int | None],
@@ -203,6 +214,8 @@ def survey(
         },
         strays=tuple(_strays(forest, trees, borders)),
         alive={Process(use.pid, use.start) for use in forest.by_pid.values() if not use.ended},
+        _forest=forest,
+        _borders=borders,
     )
 
 

@@ -10,6 +10,7 @@ import os
 from typing import NamedTuple
 
 _DEAD_STATES = b"ZXx"
+_KERNEL_THREAD = 0x0020_0000
 _PTY_MAJORS = range(136, 144)
 """The major numbers of pseudo-terminals; see the kernel's admin-guide/devices.txt."""
 _CONSOLE_MAJOR = 4
@@ -22,7 +23,9 @@ class Stat(NamedTuple):
 
     ``ended`` is whether the process is over: a zombie has only its exit status left. One whose first thread
     ended while others go on runs. ``start`` is counted since boot. ``own`` is the processor time that the
-    process used itself, ``waited`` that of its children that ended and were waited for.
+    process used itself, ``waited`` that of its children that ended and were waited for. ``stack`` is where
+    its stack begins, which is chosen anew for another program; 0 where that may not be seen. ``kernel`` is
+    whether it is a thread of the kernel, which changes its name all the time.
     """
 
     pid: int
@@ -36,6 +39,8 @@ class Stat(NamedTuple):
     waited: int
     start: int
     rss: int
+    stack: int = 0
+    kernel: bool = False
 
 
 class Ids(NamedTuple):
@@ -73,7 +78,15 @@ def parse_stat(content: bytes) -> Stat:
         waited=int(fields[13]) + int(fields[14]),
         start=int(fields[19]),
         rss=int(fields[21]),
+        stack=int(fields[25]) if len(fields) > 25 else 0,
+        kernel=bool(int(fields[6]) & _KERNEL_THREAD),
     )
+
+
+def image_by(stat: Stat) -> int:
+    """Return a number that is another one once a process runs another program."""
+    # the stack of another user's process may not be seen: then the name has to tell
+    return hash((stat.start, stat.stack, "" if stat.kernel else stat.name))
 
 
 def parse_status(content: bytes) -> Ids:

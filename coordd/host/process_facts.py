@@ -30,7 +30,8 @@ class ProcessFacts:
     that programs inside know it by. ``cwd`` is its working directory, ``commanded`` whether it has a command
     line (a kernel thread and a zombie have none), ``tty`` its terminal, ``pts/3``. ``inner`` is whether it
     lives in a pid namespace below coordd's: a container's. ``session`` is the number of its session, the pid
-    of the process that began it.
+    of the process that began it. ``image`` tells the program that it runs from one that it ran before, see
+    execve(2).
     """
 
     process: Process
@@ -44,3 +45,4 @@ class ProcessFacts:
     tty: str | None = None
     inner: bool = False
     session: int | None = None
+    image: int | None = None

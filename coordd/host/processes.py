@@ -11,7 +11,8 @@ None                     there is no such process: a zombie is none, nor is a th
 =======================  ==============================================================================
 
 :func:`look`, :func:`words`, :func:`find_contained` and :func:`uses` belong in a thread, for they may hang or
-take long; :func:`glance`, :func:`start_of` and :func:`lives` wait for nothing. It knows nothing of agents.
+take long; :func:`glance`, :func:`start_of`, :func:`lives` and :func:`image_of` wait for nothing. It knows
+nothing of agents.
 """
 
 from __future__ import annotations
@@ -92,6 +93,11 @@ def uses() -> Iterator[ProcessUse]:
 def start_at(wall: float) -> int:
     """Return a moment in epoch seconds as :class:`Process` has its start: which processes are younger."""
     return system.start_at(wall)
+
+
+def image_of(pid: int) -> int | None:
+    """Return a number that is another one once a process runs another program; None: it cannot be told."""
+    return system.image_of(pid)
 
 
 def pids() -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from coordd.host.boot import boot_time
-from coordd.host.proc_files import Stat, parse_stat, parse_status, terminal_name
+from coordd.host.proc_files import Stat, image_by, parse_stat, parse_status, terminal_name
 from coordd.host.process_facts import ProbeFailed, Process, ProcessFacts
 from coordd.host.trees import ProcessUse
 from coordd.util.fields import jsonable
@@ -74,6 +74,14 @@ def start_of(pid: int, *, proc: str = PROC) -> int | None:
     except (OSError, ValueError) as error:
         raise _failed(pid, error) from error
     return None if stat.ended else stat.start
+
+
+def image_of(pid: int, *, proc: str = PROC) -> int | None:
+    """Return a number that is another one once a process runs another program; None: it cannot be told."""
+    try:
+        return image_by(parse_stat(_read(f"{proc}/{pid}/stat")))
+    except (OSError, ValueError):
+        return None
 
 
 def find_contained(wanted: Collection[Process], *, proc: str = PROC) -> dict[Process, int]:
@@ -175,6 +183,7 @@ def _looked(pid: int, proc: str, *, whole: bool) -> ProcessFacts | None:
         tty=terminal_name(stat.terminal),
         session=stat.session,
         inner=len(ids.pids) > 1,
+        image=image_by(stat),
     )
 
 

@@ -91,7 +91,7 @@ def missing_in(text: str, wanted: Wanted) -> list[str]:
     """Return as lines what was asked for and a kept file does not say."""
     try:
         section = tomllib.loads(text).get("coordination", {})
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # TOMLDecodeError, and an integer with too many digits
         return []  # the start reports what is wrong with it
     there = section.get("workspaces", []) if isinstance(section, dict) else []
     url = section.get("redis_url") if isinstance(section, dict) else None

@@ -7,7 +7,8 @@ looked, the first row that fits:
 =====================================================  ====================================================
 it says of which session it is, by the environment     that session's agent; where it names several, because
 that it was started with, which is read once           one agent started the other, the one that began last
-its session or group of processes is an agent's        that agent (host/kinship.py)
+it says none, or may say a subagent's, and its         that agent (host/kinship.py)
+session or group of processes is an agent's
 any other                                              nobody knows
 =====================================================  ====================================================
 
@@ -26,6 +27,7 @@ from coordd.agents.join import Agent
 from coordd.host.forest import MOST_REMEMBERED, NOTHING, Remembered, Survey
 from coordd.host.process_facts import Process, ProcessFacts
 from coordd.host.trees import ProcessUse
+from coordd.intake.saying import SUBAGENTS_APART
 
 MOST_ASKED = 500
 """Processes that are asked for their session after one pass."""
@@ -52,13 +54,15 @@ class Owner:
 class Left(NamedTuple):
     """A process that lives of an agent that does not.
 
-    ``owner`` is None where only the session and the kind of its agent are known.
+    ``owner`` is None where only the session and the kind of its agent are known; ``certain`` is whether that
+    is a session at all, and no subagent, in which no living agent may have been before coordd knew it.
     """
 
     use: ProcessUse
     owner: Owner | None
     session_id: str | None
     kind: str | None = None
+    certain: bool = True
 
 
 class Lineage:
@@ -76,14 +80,14 @@ class Lineage:
         self._owners: dict[Process, dict[str | None, Owner]] = {}
         self._sessions: dict[str, Process] = {}
         self._starts: dict[str, int] = {}  # of the processes of sessions, living or not
-        self._changed: set[Process] = set()
+        self._changed: dict[Process, set[str | None]] = {}  # by the kinds of their agents
         self._asked: dict[Process, Said] = {}
         self._living: Collection[Process] = ()
 
     def know(self, living: Mapping[Process, Collection[Agent]]) -> None:
         """Take in which agents live, by their processes."""
         self._sessions = {one: root for one, root in self._sessions.items() if root in living}
-        self._changed &= living.keys()
+        self._changed = {one: kinds for one, kinds in self._changed.items() if one in living}
         self._living = living.keys()
         for process, agents in living.items():
             for agent in agents:
@@ -93,7 +97,7 @@ class Lineage:
                 owners[owner.session_id] = owner
                 ids = set(_session_ids(agent))
                 if len(ids) != 1:  # one without a session may be in any
-                    self._changed.add(process)
+                    self._changed.setdefault(process, set()).add(owner.kind)
                 for session_id in ids:
                     self._starts.pop(session_id, None)
                     self._starts[session_id] = process.start
@@ -153,8 +157,7 @@ class Lineage:
     def left(self, survey: Survey) -> Iterator[Left]:
         """Yield what lives of agents that do not, as a pass has found it.
 
-        One that says that it is of a session of which no agent is remembered has no owner; it is left out
-        where a living agent may have been in that session before coordd knew it.
+        One that says that it is of a session of which no agent is remembered has no owner.
         """
         for root, uses in survey.left.items():
             for use in uses:
@@ -164,23 +167,26 @@ class Lineage:
         for use in survey.strays:
             process = Process(use.pid, use.start)
             kind, session_id = self._said_by(process)
-            if (
-                session_id is not None
-                and session_id not in self._sessions
-                and not self._may_be_known(process)
-            ):
-                yield Left(use, None, session_id, kind)
+            if session_id is not None and session_id not in self._sessions:
+                certain = self._is_session(kind, session_id) and not self._may_be_known(process, kind)
+                for one in (use, *survey.below(use)):
+                    yield Left(one, None, session_id, kind, certain)
 
     def _claimed_by(self, process: Process, use: ProcessUse, survey: Survey) -> Process | None:
         """Return whose a process is that no living agent is known to have, as far as that can be told."""
         root = self._root_of(process)
-        if root is not None or self._asked.get(process, _NOTHING):
+        said = self._asked.get(process, _NOTHING)
+        if root is not None or any(self._is_session(kind, one) for kind, one in said.items()):
             return root
         if process in survey.remembered.roots or process.pid == self._own:
             return None
         root = survey.remembered.kinship.root_of(use)
         own = (None, survey.remembered.terminals.get(root)) if root is not None else ()
         return root if use.terminal in own else None
+
+    def _is_session(self, kind: str | None, session_id: str) -> bool:
+        """Return whether an id that a process says is a session's; a subagent may have one of its own."""
+        return kind not in SUBAGENTS_APART or session_id in self._starts
 
     def _said_by(self, process: Process) -> tuple[str | None, str | None]:
         """Return the kind and the id of the session of which a process says that it is: the innermost one."""
@@ -198,8 +204,12 @@ class Lineage:
         said = self._asked.get(process, _NOTHING).values()
         return next((owners[one] for one in said if one in owners), next(reversed(owners.values()), None))
 
-    def _may_be_known(self, process: Process) -> bool:
-        return any(root.start <= process.start for root in self._changed)
+    def _may_be_known(self, process: Process, kind: str | None) -> bool:
+        """Return whether a living agent may have started it, in a session that nobody knows."""
+        return any(
+            root.start <= process.start and not kinds.isdisjoint((kind, None))
+            for root, kinds in self._changed.items()
+        )
 
 
 def owner_of(agent: Agent) -> Owner:

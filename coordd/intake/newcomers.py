@@ -12,11 +12,14 @@ from coordd.runtime.worker import DeadlineMissed, Worker
 DEADLINE = 5.0
 """Seconds that one look may take."""
 FROM_SCRATCH = 600.0
-"""Seconds after which all processes are told once more, for a pid may have been used again unseen."""
+"""Seconds after which all processes are told once more, for one may have become another unseen."""
 
 Started = Callable[[Sequence[ProcessFacts]], None]
-"""Is told of processes that are new, on the event loop, and returns at once. All are, at the first time and
-every ten minutes, so one may be told again. None of them was waited for: no command line was read."""
+"""Is told of processes that are new or run another program, on the event loop, and returns at once.
+
+All are told at the first time and every ten minutes, so one may be told again. None of them was waited for:
+no command line was read.
+"""
 
 
 class NewcomerIntake:

@@ -110,7 +110,7 @@ class Orphans:
         if agents:
             over = all(self._store.status_of(agent.key) == "inactive" for agent in agents)
             return owner_of(agents[0]) if over else None
-        if not self._complete(one.kind):
+        if not one.certain or not self._complete(one.kind):
             return None
         return Owner(agent_id=None, kind=one.kind, session_id=one.session_id)
 

@@ -14,8 +14,12 @@ VARIABLES = {
     "CLAUDE_CODE_SESSION_ID": "claude-code",
     "CODEX_SESSION_ID": "codex",
     "CODEX_THREAD_ID": "codex",  # of older builds; of a subagent it is the subagent's own
+    "COPILOT_AGENT_SESSION_ID": "copilot",
 }
 """The variables that are looked at, no others, each with the kind of agent; the first of a kind counts."""
+
+SUBAGENTS_APART = frozenset(("copilot",))
+"""Kinds whose subagents have ids of their own, which nobody else names, and whose processes say these."""
 
 
 def sessions_of(process: Process) -> Mapping[str, str]:

@@ -249,6 +249,8 @@ def _take(
     seen = None if beat is None else min(beat, at)
     if beat is not None and one.last_heartbeat_age is not None:
         seen = at - one.last_heartbeat_age
+    elif beat is None and one.reason == "process":
+        seen = None  # it has never beaten
     elif one.status == "active" and one.cause in ("heartbeat", "appeared"):
         seen = at  # the heartbeat's own clock may be wrong; it was certainly seen at this moment
     elif before and before.beat_wall == beat:

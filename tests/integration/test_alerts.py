@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from alerting import Told, alerting, config_of
-from live import Coordd, environment, running
+from live import Coordd, Project, environment, running, watching
 from played_claude import PlayedSession, Processes, home, processes
 from waiting import eventually, until
 
@@ -111,6 +111,40 @@ def test_a_kill_is_told_with_the_next_command(scene: Scene, has: Processes) -> N
         assert scene.told_of("killed", two) == 0
 
 
+def test_a_group_that_was_killed_is_told_once_although_one_comes_back(scene: Scene, has: Processes) -> None:
+    scene.rule(on=["killed"])
+    with scene.coordd() as daemon, alerting(scene.home) as alerts:
+        sessions = [scene.session(has, "shop") for _ in range(4)]
+        eventually(lambda: len(daemon.statuses()) == 4)
+        for one in sessions:
+            Processes.kill(one.process)
+        eventually(lambda: [kind for kind, _ in scene.told.entries("firing")] == ["mass"])
+        scene.session(has, "shop")
+        eventually(lambda: [kind for kind, _ in scene.told.entries("resolved")] == ["mass"])
+        assert [one["phase"] for one in alerts.status()["firing"]] == ["told"] * 4
+        assert len(scene.told.messages()) == 2
+
+
+def test_a_rule_of_a_project_tells_of_its_worktrees_wherever_they_lie(scene: Scene, has: Processes) -> None:
+    shop, worktree = scene.work / "shop", scene.work.parent / "elsewhere" / "wt"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(shop)]
+    shop.mkdir(parents=True)
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    subprocess.run([*git, "worktree", "add", "-q", str(worktree)], check=True)
+    scene.rule(on=["waiting", "mass"], workspaces=[str(shop)])
+    with scene.coordd() as daemon, alerting(scene.home):
+        sessions = [scene.session(has, str(worktree)) for _ in range(4)]
+        eventually(lambda: len(daemon.statuses()) == 4)
+        sessions[0].status("waiting", "permission prompt")
+        eventually(lambda: scene.told_of("waiting", sessions[0]) == 1)
+        for one in sessions:
+            Processes.kill(one.process)
+        eventually(lambda: ("mass", str(worktree)) in scene.told.entries())
+        told = [entry for message in scene.told.messages() for entry in message["entries"]]
+        assert {entry["project"] for entry in told} == {str(shop)}
+
+
 def test_the_end_of_a_long_turn_is_told_where_it_is_wanted(scene: Scene, has: Processes) -> None:
     scene.rule(on=["finished"], finished_after="0s")
     with scene.coordd() as daemon, alerting(scene.home):
@@ -143,7 +177,7 @@ def test_what_happens_while_it_is_down_is_told_once_it_is_back(scene: Scene, has
             eventually(lambda: len(daemon.statuses()) == 3)
             one.status("waiting", "permission prompt")
             eventually(lambda: scene.told_of("waiting", one) == 1)
-            eventually(lambda: alerts.status()["told"][0]["outcomes"])
+            eventually(lambda: "told by rule" in alerts.logged())  # its outcome is on disk
             alerts.kill()
         one.status("busy")
         two.status("waiting", "permission prompt")
@@ -180,6 +214,27 @@ def test_a_daemon_that_is_restarted_is_followed_and_nothing_told_twice(scene: Sc
             eventually(lambda: len(scene.told.entries("resolved")) == 2)
         assert scene.told_of("waiting", one, "firing") == 1
         assert ("daemon", "coordd") not in scene.told.entries()  # it was stopped in order
+
+
+def test_another_daemon_says_nothing_of_the_agents_of_the_first(
+    scene: Scene, has: Processes, tmp_path: Path
+) -> None:
+    scene.rule(on=["waiting"])
+    with scene.coordd() as daemon, watching(Project(tmp_path / "other"), tmp_path) as other:
+        one = scene.session(has, "a")
+        eventually(lambda: one.session_id in daemon.statuses())
+        with alerting(scene.home) as alerts:
+            one.status("waiting", "permission prompt")
+            eventually(lambda: scene.told_of("waiting", one) == 1)
+            assert alerts.stop() == 0
+        with alerting(scene.home, "--socket", str(other.socket)) as alerts:
+            assert alerts.ctl("test", "r").returncode == 0
+            eventually(lambda: alerts.status()["firing"] == [])
+            assert "another coordd than before" in alerts.logged()
+            assert alerts.stop() == 0
+        assert scene.told.entries("resolved") == []
+        with alerting(scene.home):
+            eventually(lambda: scene.told_of("waiting", one) == 2)
 
 
 def test_a_daemon_that_is_killed_is_told_of_and_what_it_told_is_not_over(
@@ -275,7 +330,7 @@ def test_both_killed_lose_nothing(scene: Scene, has: Processes) -> None:
         eventually(lambda: len(daemon.statuses()) == 2)
         one.status("waiting", "permission prompt")
         eventually(lambda: scene.told_of("waiting", one) == 1)
-        eventually(lambda: alerts.status()["told"][0]["outcomes"])
+        eventually(lambda: "told by rule" in alerts.logged())  # its outcome is on disk
         alerts.kill()
         Processes.kill(two.process)
         eventually(lambda: _attention(daemon, two))
@@ -306,7 +361,7 @@ def test_killed_while_it_tells_it_tells_again_and_says_so(scene: Scene, has: Pro
             assert first["id"] == second["id"]
             assert (first["again"], second["again"]) == (False, True)
             assert "may have been told before" in second["text"]
-            eventually(lambda: alerts.status()["told"][0]["outcomes"])
+            eventually(lambda: "told by rule" in alerts.logged())  # its outcome is on disk
             assert alerts.status()["told"][0]["outcomes"][0]["again"] is True
         with alerting(scene.home):
             assert len(scene.told.messages()) == 2
@@ -453,6 +508,8 @@ def test_without_a_daemon_it_waits_for_one(scene: Scene, has: Processes) -> None
     scene.rule(on=["waiting", "daemon"])
     with alerting(scene.home, follows=False) as alerts:
         assert alerts.status()["daemon"]["connected"] is False
+        eventually(lambda: "no socket answers" in str(alerts.status()["daemon"]["error"]))
+        assert alerts.ctl().stdout.splitlines()[0].endswith("no socket answers.")
         with scene.coordd():
             eventually(alerts.follows)
             one = scene.session(has)
@@ -462,6 +519,29 @@ def test_without_a_daemon_it_waits_for_one(scene: Scene, has: Processes) -> None
 
 
 # coordctl
+
+
+def test_a_mute_names_its_agent_as_every_command_does(scene: Scene, has: Processes) -> None:
+    scene.rule(on=["waiting"])
+    with scene.coordd() as daemon, alerting(scene.home) as alerts:
+        one, two = scene.session(has), scene.session(has)
+        eventually(lambda: len(daemon.statuses()) == 2)
+
+        def muted(agent: str) -> list[str]:
+            done = alerts.ctl("mute", "2h", "--agent", agent)
+            assert done.returncode == 0, done.stderr
+            assert ("is known" in done.stderr) == (agent == "nobody")
+            found = [mute["agent"] for mute in alerts.status()["mutes"]]
+            assert alerts.ctl("unmute", "--agent", agent).stdout == "1 mute has ended.\n"
+            return found
+
+        assert muted(one.session_id[:8]) == [one.session_id]
+        assert muted(f"{two.session_id[:8]}…") == [two.session_id]
+        assert muted("work-12") == ["work-12"]  # the name of both
+        assert muted("nobody") == ["nobody"]
+        several = alerts.ctl("mute", "2h", "--agent", one.session_id[:6])
+        assert (several.returncode, alerts.status()["mutes"]) == (1, [])
+        assert "may mean 2 agents" in several.stderr
 
 
 def test_coordctl_shows_tries_and_mutes(scene: Scene, has: Processes) -> None:

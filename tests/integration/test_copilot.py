@@ -194,6 +194,47 @@ def test_a_shell_that_goes_on_in_the_background(watch: WatchedCopilot) -> None:
     watch.becomes(agent, activity="idle", background=0)
 
 
+def test_what_a_command_leaves_behind_says_whose_it_is(watch: WatchedCopilot) -> None:
+    """Nobody has seen it below its agent: the command takes no time. A subagent's says what nobody knows."""
+    project, gate = watch.project("left"), watch.gate("left")
+
+    def leave(name: str) -> dict[str, object]:
+        return bash(f"setsid sh -c 'echo $$ >{name}; exec sleep 1000' >/dev/null 2>&1 &")
+
+    sent = {"description": "look", "prompt": "SUBLEFT", "agent_type": "general-purpose", "name": "looks"}
+    watch.copilot.model.answers(
+        "LEAVE",
+        {"calls": [["task", {**sent, "mode": "sync"}]]},
+        bash(gate.waiting),
+        leave("own"),
+        {"text": "Up."},
+    )
+    watch.copilot.model.answers("SUBLEFT", leave("subagents"), {"text": "Up as well."})
+    running = watch.copilot.printing(project, "LEAVE", "--allow-all")
+    agent = watch.of_session(project)
+    pids = {}
+
+    def pid_of(name: str) -> int:
+        pids[name] = int(eventually(lambda: (project / name).exists() and (project / name).read_text()), 10)
+        return pids[name]
+
+    def listed() -> dict[int, dict[str, object]]:
+        return {one["pid"]: one for one in watch.daemon.rpc("orphans.list")["orphans"]}
+
+    try:
+        subagents = pid_of("subagents")
+        gate.open()
+        own = pid_of("own")
+        assert running.process.wait(PATIENCE) == 0
+        watch.becomes(agent, status="inactive", reason="ended")
+        left = eventually(lambda: found if own in (found := listed()) else None)
+        assert (left[own]["agent_id"], left[own]["kind"]) == (agent["agent_id"], "copilot")
+        assert subagents not in left
+    finally:
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("mode", ["background", "sync"])
 def test_a_subagent_is_background_work(watch: WatchedCopilot, mode: str) -> None:
     project, gate = watch.project(f"subagent-{mode}"), watch.gate(f"subagent-{mode}")

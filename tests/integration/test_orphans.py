@@ -17,6 +17,8 @@ import pytest
 from left_behind import Starter, parent_of, starter
 from live import Coordd, running
 from played_claude import PlayedSession, home
+from played_programs import programs
+from real_processes import process_of
 from waiting import NotYet, eventually
 
 from coordd.host.process_facts import Process
@@ -217,6 +219,39 @@ def test_a_restarted_coordd_knows_by_the_environment_whose_they_were(scene: Scen
     with users_coordd(scene.user) as daemon:  # which never heard of the session
         one = listed(daemon, gone)[gone.pid]
         assert (one["agent_id"], one["session_id"], one["kind"]) == (None, T + "3", "claude-code")
+
+
+def test_a_restarted_coordd_knows_what_runs_below_what_was_left(scene: Scene) -> None:
+    agent, _ = scene.session(T + "7")
+    below = agent.start("below", "nohup sh -c 'echo $$ >top; sleep 1000 & echo $! >below; wait' >/dev/null &")
+    top = process_of(int((scene.work / "top").read_text()))
+    with users_coordd(scene.user) as daemon:
+        agent_of(daemon, T + "7", processes=3)
+        agent.kill()
+        listed(daemon, top, below)
+        daemon.stop()
+    with users_coordd(scene.user) as daemon:
+        assert {one["agent_id"] for one in listed(daemon, top, below).values()} == {T + "7"}
+
+
+def test_agents_that_may_not_have_started_it_do_not_hide_what_was_left_before_a_restart(
+    scene: Scene, tmp_path: Path
+) -> None:
+    with programs(tmp_path / "bin") as played:
+        played.native("opencode", cwd=scene.work)  # which nobody knows a session of
+        _, cleared = scene.session(T + "8")
+        agent, _ = scene.session(T + "9")
+        gone = agent.start("gone", NOHUP.format("gone"))
+        switches = {"COORDD_PROCESSES_ENABLED": "true"}
+        with users_coordd(scene.user, **switches) as daemon:
+            agent_of(daemon, T + "9", processes=2)
+            cleared.clear(T + "8b")
+            agent_of(daemon, T + "8", session_id=T + "8b")
+            agent.kill()
+            assert listed(daemon, gone)[gone.pid]["agent_id"] == T + "9"
+            daemon.stop()
+        with users_coordd(scene.user, **switches) as daemon:
+            assert listed(daemon, gone)[gone.pid]["agent_id"] == T + "9"
 
 
 def test_the_background_of_a_session_that_goes_on_is_none(scene: Scene) -> None:

@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from live import Coordd, Project, read_records, running
 from played_programs import Programs, programs
-from real_processes import process_of
+from real_processes import GIVES_WAY, becoming, process_of
 from waiting import NotYet, eventually
 
 # one worker runs all that starts such programs, and the scene that counts agents
@@ -104,6 +105,22 @@ def test_one_that_starts_later_is_found_and_its_end_is_told(
         assert daemon.rpc("status")["problems"] == []
 
 
+def test_one_that_another_program_becomes_is_found_and_leaves_when_it_becomes_another(
+    played: Programs, work: Path, tmp_path: Path
+) -> None:
+    script = played.script_of("aider", GIVES_WAY)
+    with (
+        becoming([sys.executable, str(script)], ["/bin/sleep", "1000"], cwd=work) as next_one,
+        users_coordd(tmp_path / "home") as daemon,
+    ):
+        eventually(lambda: daemon.rpc("status")["system"])
+        assert of(daemon, tmp_path) == []
+        process = next_one()  # as by "exec aider": the pid is that of a shell, or of "uv run"
+        the_one(daemon, tmp_path, agent_id=f"aider-{process.pid}", status="active")
+        next_one()
+        eventually(lambda: of(daemon, tmp_path) == [])
+
+
 def test_a_script_and_the_program_below_it_are_one_agent(
     played: Programs, work: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +157,7 @@ def test_its_id_outlives_a_restart_and_nothing_is_sampled_twice(
         agents = {one["kind"]: one for one in of(daemon, tmp_path)}
         assert agents["qwen"]["agent_id"] == f"qwen-{process.pid}"
         assert agents["qwen"]["status"] == "active"
+        assert agents["qwen"]["last_heartbeat_age"] is None  # it has never beaten
         eventually(lambda: daemon.agent(f"antigravity-{gone.pid}")["reason"] == "ended")
         daemon.stop()
     after = [one for one in read_records(metrics, "agent") if one["kind"] == "qwen"]

@@ -78,7 +78,7 @@ def frozen(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
 def nothing_configured(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
     config = tmp_path / "home/.config/coordd/coordd.toml"
     config.parent.mkdir(parents=True)
-    config.write_text("[claude_code]\nenabled = false\n[codex]\nenabled = false\n")
+    config.write_text("".join(f"[{kind}]\nenabled = false\n" for kind in ("claude_code", "codex", "copilot")))
     with _own(tmp_path) as coordd:
         yield _asked(coordd, tmp_path)
 

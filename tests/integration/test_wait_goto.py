@@ -255,8 +255,10 @@ def test_goto_leads_to_the_pane_of_the_agent(
     pid, pane, window, session = rows[-1].split()
     seen = glance(int(pid))
     assert seen is not None
-    PlayedSession(str(home.path), seen.process, "s-tmux", str(home.work)).begin()
-    activity(daemon, "s-tmux", "idle")
+    session_there = PlayedSession(str(home.path), seen.process, "s-tmux", str(home.work))
+    session_there.begin()
+    session_there.status("waiting", "permission prompt")
+    activity(daemon, "s-tmux", "waiting")
     assert daemon.agent("s-tmux")["tty"] == seen.tty
     environ = {**daemon.environ, "TMUX_TMPDIR": str(tmp_path)}
     shown = coordctl("goto", "s-tmux", "--print", environ=environ)
@@ -280,7 +282,11 @@ def test_goto_leads_to_the_pane_of_the_agent(
     # in a terminal of its own it attaches, and the pane is the active one
     tmux("select-window", "-t", rows[0].split()[2])
     outer = ["tmux", "-L", "outer", "-f", "/dev/null"]
-    command = shlex.join([sys.executable, "-m", "coordd.cli", "goto", "s-tmux"])
+    examples = coordctl("goto", "--help", environ=environ).stdout.partition("Examples:")[2].splitlines()
+    first = next(index for index, line in enumerate(examples) if "who=" in line)
+    typed = "\n".join(line.partition("    to the first")[0] for line in examples[first : first + 2])
+    call = shlex.join([sys.executable, "-m", "coordd.cli"])
+    command = shlex.join(["bash", "-c", f'coordctl() {{ {call} "$@"; }}\n{typed}'])
     subprocess.run(
         [*outer, "new-session", "-d", "-x", "90", "-y", "20", command],
         env={**environ, "TERM": "xterm"},

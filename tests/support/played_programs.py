@@ -37,14 +37,14 @@ class Programs:
 
     def script(self, name: str, *words: str, cwd: Path) -> Process:
         """Start a script that is called so, by an interpreter."""
-        return self._start([sys.executable, str(self._script(name, _WAITS)), *words], cwd)
+        return self._start([sys.executable, str(self.script_of(name, _WAITS)), *words], cwd)
 
     def wrapped(self, name: str, program: str, *, cwd: Path) -> Process:
         """Start a script that is called so, and that starts a program and waits for it; return the script."""
         native = self._directory / program
         if not native.exists():
             native.symlink_to("/bin/sleep")
-        script = self._script(name, f"import subprocess; subprocess.call([{str(native)!r}, '10000'])")
+        script = self.script_of(name, f"import subprocess; subprocess.call([{str(native)!r}, '10000'])")
         return self._start([sys.executable, str(script)], cwd)
 
     def end(self, process: Process) -> None:
@@ -61,7 +61,8 @@ class Programs:
                 os.killpg(one.pid, signal.SIGKILL)
             one.wait()
 
-    def _script(self, name: str, code: str) -> Path:
+    def script_of(self, name: str, code: str) -> Path:
+        """Write a script that is called so, and start nothing."""
         path = self._directory / "scripts" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(code)

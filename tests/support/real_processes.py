@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from waiting import eventually
@@ -23,11 +24,11 @@ def process_of(pid: int) -> Process:
 
 
 @contextmanager
-def python(code: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+def python(code: str, *, arguments: Sequence[str] = (), **options: object) -> Iterator[subprocess.Popen[str]]:
     """Run Python code until the end of the block; return once it has printed a line, which is read."""
     options = {"stdin": subprocess.PIPE, **options}
     child: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]  # options are a test's own
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **options
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, **options
     )
     try:
         assert child.stdout is not None
@@ -36,6 +37,34 @@ def python(code: str, **options: object) -> Iterator[subprocess.Popen[str]]:
     finally:
         child.kill()
         child.communicate()
+
+
+@contextmanager
+def becoming(*commands: list[str], **options: object) -> Iterator[Callable[[], Process]]:
+    """Run a process that runs other programs in its place; yield what has it run the next one.
+
+    A program that shall give way to the next reads one byte from its standard input, and then runs its
+    arguments: the last ones are the commands that follow, each in JSON.
+    """
+    rest = [json.dumps(command) for command in commands]
+    with python(f"print('here', flush=True)\n{GIVES_WAY}", arguments=rest, **options) as child:
+
+        def next_one() -> Process:
+            before = processes.image_of(child.pid)
+            assert child.stdin is not None
+            child.stdin.write("x")
+            child.stdin.flush()
+            eventually(lambda: processes.image_of(child.pid) != before, what="it runs another program")
+            return process_of(child.pid)
+
+        yield next_one
+
+
+GIVES_WAY = (
+    "import json, os, sys; os.read(0, 1); following = sys.argv[1:]; "
+    "command = json.loads(following[0]); os.execv(command[0], [*command, *following[1:]])"
+)
+"""Python code that gives way to the program that follows."""
 
 
 @contextmanager

@@ -43,7 +43,6 @@ from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.codex import sessions as codex_sessions
 from coordd.sources.codex import source as codex_source
 from coordd.sources.codex.finder import CodexFinder
-from coordd.sources.codex.live import SessionKey
 from coordd.sources.copilot import sessions as copilot_sessions
 from coordd.sources.copilot import source as copilot_source
 from coordd.sources.copilot.finder import CopilotFinder
@@ -67,6 +66,7 @@ from coordd.sources.redis.reader import RedisReader
 from coordd.sources.redis.source import RedisSource
 from coordd.sources.sessions import source as sessions_source
 from coordd.sources.sessions.homes import HomesWanted
+from coordd.sources.sessions.keyed import SessionKey
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.util import inotify
@@ -547,7 +547,7 @@ class CopilotDriver:
         self.answers = threading.Event()
         self.answers.set()
         self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = copilot_source.READ_DEADLINE
+        self._deadline = sessions_source.READ_DEADLINE
         self.finder = CopilotFinder(
             enabled=True,
             homes=HomesWanted(configured=(str(root),), folder=".copilot", beside=False),
@@ -595,7 +595,7 @@ class CopilotDriver:
         self.home.sessions.symlink_to(self.home.path / "away")
 
     def hang(self) -> None:
-        copilot_source.READ_DEADLINE = 0.3
+        sessions_source.READ_DEADLINE = 0.3
         self.answers.clear()
 
     def mend(self) -> None:
@@ -604,7 +604,7 @@ class CopilotDriver:
             self.home.sessions.unlink()
             away.rename(self.home.sessions)
         self.answers.set()
-        copilot_source.READ_DEADLINE = self._deadline
+        sessions_source.READ_DEADLINE = self._deadline
 
     def stand_still(self, still: bool) -> None:
         raise NotImplementedError

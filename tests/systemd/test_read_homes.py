@@ -18,6 +18,7 @@ SESSION = "0f9c2a34-1111-4222-8333-444455556666"
 OTHER = "77777777-1111-4222-8333-444455556666"
 CODEX_SESSION = "01a22053-4979-70c1-be74-a6066a589632"
 NAMED_SESSION = "02b33164-4979-70c1-be74-a6066a589632"
+COPILOT_SESSION = "2c0a6d43-1111-4222-8333-444455556666"
 
 
 def begin_session(box: Box, user: str, home: str, session: str) -> int:
@@ -92,10 +93,55 @@ def begin_codex(box: Box, user: str, home: str, session: str, **environ: str) ->
     return box.main_pid(unit)
 
 
+# its threads are named as those of node, so that its file alone says what it is
+COPILOT = """
+import ctypes, json, os, sys, time
+ctypes.CDLL(None).prctl(15, b"MainThread")
+os.umask(0o077)
+home, session = sys.argv[1:]
+folder = f"{home}/session-state/{session}"
+os.makedirs(folder)
+hold = open(f"{folder}/inuse.{os.getpid()}.hold", "w")
+open(f"{folder}/inuse.{os.getpid()}.lock", "w").close()
+with open(f"{folder}/events.jsonl", "a") as events:
+    def event(kind, **data):
+        at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        events.write(json.dumps({"type": kind, "data": data, "timestamp": at}) + "\\n")
+        events.flush()
+    event("session.start", copilotVersion="1.0.102", context={"cwd": os.getcwd()}, selectedModel="m")
+    event("user.message")
+    event("assistant.turn_start", turnId="0")
+    event("tool.execution_start", toolCallId="c", toolName="bash", arguments={})
+    time.sleep(3600)
+"""
+
+
+def begin_copilot(box: Box, user: str, home: str, session: str) -> int:
+    """Play a session of Copilot of a user of the box, whose home its process alone names."""
+    box.path("/opt/coordd/copilot.py").write_text(COPILOT)
+    box.shell(
+        '[ -e /opt/coordd/bin/copilot ] || cp "$(realpath /opt/coordd/bin/python)" /opt/coordd/bin/copilot'
+    )
+    unit = f"session-{session[:8]}"
+    box.run("install", "-d", "-o", user, "-g", user, "-m", "0700", home)
+    box.run(
+        *("systemd-run", f"--unit={unit}", f"--uid={user}", f"--working-directory=/home/{user}"),
+        *(
+            f"--setenv=COPILOT_HOME={home}",
+            "/opt/coordd/bin/copilot",
+            "/opt/coordd/copilot.py",
+            home,
+            session,
+        ),
+    )
+    eventually(lambda: box.shell(f"cat /proc/{box.main_pid(unit)}/comm").strip() == "MainThread")
+    return box.main_pid(unit)
+
+
 @pytest.fixture
 def box(box: Box) -> Iterator[Box]:
     yield box
-    for session in (SESSION, OTHER, CODEX_SESSION, NAMED_SESSION):
+    for session in (SESSION, OTHER, CODEX_SESSION, NAMED_SESSION, COPILOT_SESSION):
         box.try_("systemctl", "stop", f"session-{session[:8]}")
     box.shell("rm -rf /home/carol/.claude /home/carol/.codex /srv/homes")
     box.run("coordd", "service", "install", "--system", "--no-read-homes")
@@ -174,6 +220,22 @@ def test_sessions_of_codex_of_other_users_are_seen_with_the_option_and_not_witho
 
     eventually(lambda: reasons().get(CODEX_SESSION) == "ended", what="after its turn")
     eventually(lambda: reasons().get(NAMED_SESSION) == "killed", what="in its turn")
+
+
+def test_a_session_of_copilot_of_another_user_is_seen_with_the_option_and_not_without(box: Box) -> None:
+    box.run("install", "-d", "-m", "0711", "/srv/homes")
+    pid = begin_copilot(box, "carol", "/srv/homes/carols-copilot", COPILOT_SESSION)
+    box.run("systemctl", "restart", "coordd")
+    assert COPILOT_SESSION not in activities(box)
+    box.run("coordd", "service", "install", "--system", "--read-homes")
+    eventually(lambda: activities(box).get(COPILOT_SESSION) == "working", what="carol's session is seen")
+    found = {one["agent_id"]: one for one in box.rpc("agents.list")["agents"]}[COPILOT_SESSION]
+    expected = {"kind": "copilot", "pid": pid, "tool": "bash", "workspace": "/home/carol"}
+    assert {name: found[name] for name in expected} == expected
+    box.run("systemctl", "kill", "--signal=SIGKILL", f"session-{COPILOT_SESSION[:8]}")
+    eventually(
+        lambda: [one["reason"] for one in box.rpc("agents.list")["agents"] if one["pid"] == pid] == ["killed"]
+    )
 
 
 def test_a_project_that_is_closed_to_others_is_readable_with_it(box: Box) -> None:

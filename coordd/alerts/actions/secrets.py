@@ -69,7 +69,8 @@ def _read(path: str) -> str:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise BadSecret(f"the file cannot be read: {error.strerror or type(error).__name__}") from None
+        words = error.strerror or type(error).__name__
+        raise BadSecret(f"the file {shell_word(path)} cannot be read: {words}") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from coordd import __version__
+from coordd.cli.alert_outcomes import last_outcomes
 from coordd.cli.doctor.findings import Finding
 from coordd.cli.service_state import ALERT, service_states
 from coordd.protocol.client import attempt
@@ -126,14 +127,13 @@ def _wrong(document: dict[str, Any], facts: DoctorFacts, *, system: bool) -> Ite
 
 
 def _last(document: dict[str, Any], *, system: bool) -> Iterator[Finding]:
-    """Yield the last message, if it was not told."""
-    for one in dicts(document.get("told"))[:1]:
-        for outcome in dicts(one.get("outcomes")):
-            if outcome.get("error"):
-                by = f"{shown(outcome.get('action'))}: {shown(outcome['error'])}"
-                words = f"the last message, {_ago(outcome.get('at'))}, was not told by {by}"
-                test = _command(system, f"test {shell_word(str(one.get('rule')))}")
-                yield Finding(_NAME, "warn", words, f"mend that, then try: {test}")
+    """Yield the last message of each action that did not tell it."""
+    failed = [(rule, one) for (rule, _), one in last_outcomes(document).items() if one.get("error")]
+    for rule, outcome in failed[:_LISTED]:
+        by = f"{shown(outcome.get('action'))}: {shown(outcome['error'])}"
+        words = f"the last message, {_ago(outcome.get('at'))}, was not told by {by}"
+        test = _command(system, f"test {shell_word(str(rule))}")
+        yield Finding(_NAME, "warn", words, f"mend that, then try: {test}")
 
 
 def _well(document: dict[str, Any]) -> Finding:

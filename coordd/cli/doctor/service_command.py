@@ -80,7 +80,7 @@ def check_config(daemon: Mapping[str, Any], pid: object, *, where: str | None) -
         return ConfigAnswer(done.returncode, file, words[0] if done.returncode == BAD_CONFIG else words[-1])
     try:
         values = tomllib.loads(done.stdout)
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # TOMLDecodeError, and an integer with too many digits
         values = {}
     heading = done.stdout.partition("\n")[0]
     warnings = [line.removeprefix(_WARNING) for line in done.stderr.splitlines() if line.startswith(_WARNING)]

@@ -109,7 +109,7 @@ class HomeReader(Reader[Process, LiveSession, Process]):
         self._look_for(some)
         for one in some:
             self._place(one, shown)
-            if _is_wanted(one, shown):
+            if self._is_wanted(one, shown):
                 self._read(one, wall)
                 one.told = True
                 found[one.agent_id] = one.update()
@@ -267,13 +267,13 @@ class HomeReader(Reader[Process, LiveSession, Process]):
     def _forget_projects(self, folder: str) -> None:
         self._watch.forget((self.home, "projects", folder))
 
+    def _is_wanted(self, one: LiveSession, shown: Shown) -> bool:
+        """Return whether a session is shown, which one may be that is not known to work anywhere."""
+        if one.place is None and one.workspace is not None:
+            return True  # it was shown by coordd's last run
+        return shown.wanted(one.place or Place("", ""))
+
     def _note(self, one: LiveSession, why: str) -> None:
         path = one.file.path if one.file is not None else self._projects.find(one.transcript)
         if path is not None:
             self._malformed[jsonable(path)] = why
-
-
-def _is_wanted(one: LiveSession, shown: Shown) -> bool:
-    if one.place is None and one.workspace is not None:
-        return True  # it was shown by coordd's last run
-    return shown.wanted(one.place or Place("", ""))

@@ -148,8 +148,7 @@ def decode(line: bytes) -> Record | None:
 
 def result_of(raw: msgspec.Raw) -> ToolResult:
     """Return what a tool told of a call; all fields are None where that is not an object."""
-    found = decoded(_RESULT, raw)
-    return found if isinstance(found, ToolResult) else ToolResult()
+    return decoded(_RESULT, raw) or ToolResult()
 
 
 def error_of(raw: msgspec.Raw) -> ErrorDetail:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from coordd.agents.session import BackgroundWork, Session, Turn
+from coordd.agents.session import BackgroundWork, Session
 from coordd.agents.traces import AgentTraces
-from coordd.host.process_facts import Process
 from coordd.sources.codex.head import Head
 from coordd.sources.codex.held import Held, open_held
 from coordd.sources.codex.processes import KIND
 from coordd.sources.codex.rollout import ASKING, RolloutReducer
+from coordd.sources.sessions.keyed import KeyedSession
 from coordd.sources.sessions.transcript_file import TranscriptFile
-from coordd.sources.sessions.work_tree import Place
-
-EARLY = 2.0
-"""Seconds before the start of a process from which lines of a rollout are taken for its own."""
-
-
-class SessionKey(NamedTuple):
-    """A session, and the process that holds it: a process may hold several, and one may be taken over."""
-
-    process: Process
-    session_id: str
 
 
 class RolloutFile(TranscriptFile[RolloutReducer]):
@@ -41,38 +29,15 @@ class RolloutFile(TranscriptFile[RolloutReducer]):
 
 
 @dataclass(slots=True, eq=False)
-class LiveSession:
+class LiveSession(KeyedSession):
     """One session, from the moment at which its rollout was seen held open.
 
-    ``held`` is the rollout, None for one of coordd's last run that was not found again. ``started`` is when
-    the process was, in epoch seconds, None where that is not known. ``ended``: the process has closed the
-    rollout, or has ended; nothing of it is read any more once it is ``settled``. ``since`` is when coordd saw
-    it first, ``problem`` why its rollout cannot be used. ``told`` is whether anybody was told of it.
+    ``held`` is the rollout, None for one of coordd's last run that was not found again.
     """
 
-    key: SessionKey
-    agent_id: str
-    held: Held | None
-    started: float | None
-    since: float = 0.0
-    tty: str | None = None
+    held: Held | None = None
     head: Head | None = None
-    problem: str | None = None
-    ended: bool = False
-    ties: bool = True
     file: RolloutFile | None = None
-    settled: bool = False
-    turn: Turn | None = None
-    cwd: str | None = None
-    place: Place | None = None
-    workspace: str | None = None
-    told: bool = False
-    traces: AgentTraces | None = None
-
-    @property
-    def born(self) -> float | None:
-        """The time from which on a turn of the rollout is the process's own, in epoch seconds."""
-        return None if self.started is None else self.started - EARLY
 
     @property
     def is_subagent(self) -> bool:

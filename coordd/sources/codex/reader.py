@@ -16,11 +16,12 @@ from coordd.agents.traces import AgentTraces
 from coordd.sources.codex.folders import folders
 from coordd.sources.codex.head import Head, read_head
 from coordd.sources.codex.held import Held, held_still, open_held
-from coordd.sources.codex.live import LiveSession, RolloutFile, SessionKey
+from coordd.sources.codex.live import LiveSession, RolloutFile
 from coordd.sources.codex.processes import working_directory
 from coordd.sources.codex.rollout import RolloutReducer
 from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeUnreadable
+from coordd.sources.sessions.keyed import SessionKey
 from coordd.sources.sessions.reader import Reader, Shown
 from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.watch import APPEARED, FOLLOW, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
@@ -142,7 +143,7 @@ class HomeReader(Reader[SessionKey, LiveSession, SessionKey]):
                 if one.ended:
                     self._let_go(one)
                     self.sessions.drop(one.key)
-            elif _is_wanted(one, shown):
+            elif self._is_wanted(one, shown):
                 self._read(one, wall)
                 one.told = True
                 parents[one.key] = one
@@ -258,9 +259,3 @@ class HomeReader(Reader[SessionKey, LiveSession, SessionKey]):
         one.file = None
         self.more.discard(one.key)
         self._watch.forget((self.home, one.key))
-
-
-def _is_wanted(one: LiveSession, shown: Shown) -> bool:
-    if one.place is None and one.workspace is not None:
-        return True  # it was shown by coordd's last run
-    return one.told or (one.place is not None and shown.wanted(one.place))

@@ -122,20 +122,17 @@ def decode(line: bytes) -> Line | None:
 
 def item_of(raw: msgspec.Raw) -> Item:
     """Return what has been completed; all fields are None where that is not an object."""
-    found = decoded(_ITEM, raw)
-    return found if isinstance(found, Item) else Item()
+    return decoded(_ITEM, raw) or Item()
 
 
 def info_of(raw: msgspec.Raw) -> TokenInfo:
     """Return what was used; all fields are None where nothing was told."""
-    found = decoded(_INFO, raw)
-    return found if isinstance(found, TokenInfo) else TokenInfo()
+    return decoded(_INFO, raw) or TokenInfo()
 
 
 def limits_of(raw: msgspec.Raw) -> RateLimits:
     """Return what was told of the account; all fields are None where nothing was."""
-    found = decoded(_LIMITS, raw)
-    return found if isinstance(found, RateLimits) else RateLimits()
+    return decoded(_LIMITS, raw) or RateLimits()
 
 
 def error_of(payload: Payload) -> object:

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from coordd.agents.traces import AgentsChange, AgentTraces
 from coordd.host.process_facts import ProcessFacts
 from coordd.runtime.schedule import now
-from coordd.sources.codex.live import SessionKey
 from coordd.sources.codex.processes import KIND
 from coordd.sources.codex.reader import HomeReader
 from coordd.sources.codex.sessions import Sessions
+from coordd.sources.sessions.keyed import SessionKey
 from coordd.sources.sessions.source import SessionsSource
 from coordd.sources.sessions.throttle import Throttle
 from coordd.sources.sessions.watch import GONE

@@ -6,16 +6,11 @@ results and what they name are never decoded.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from coordd.sources.sessions.moments import plausible
-from coordd.util.fields import jsonable
-from coordd.util.text import epoch_of
-from coordd.util.timestamps import parse_timestamp
-
-T = TypeVar("T")
+from coordd.sources.sessions.lines import FAILED, decoded, text_of, time_of
 
 
 class Data(msgspec.Struct, gc=False, rename="camel"):
@@ -94,70 +89,39 @@ _CONTEXT = msgspec.json.Decoder(Context)
 _USAGE = msgspec.json.Decoder(Usage)
 _NOTICE = msgspec.json.Decoder(Notice)
 _TELEMETRY = msgspec.json.Decoder(_Telemetry)
-_FAILED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(line: bytes) -> Event | None:
     """Return an event; None for what is none. Where its data is not understood, that counts as absent."""
     try:
         return _EVENT.decode(line)
-    except _FAILED:
+    except FAILED:
         pass
     try:
         bare = _BARE.decode(line)
-    except _FAILED:
+    except FAILED:
         return None
     return Event(type=bare.type, timestamp=bare.timestamp, agent_id=bare.agent_id)
 
 
-def time_of(written: object, wall: float) -> float | None:
-    """Return a written time in epoch seconds; None where there is none, or it cannot be one now."""
-    if not isinstance(written, str):
-        return None
-    at = epoch_of(written)
-    if at is None:
-        try:
-            at = parse_timestamp(written)
-        except (ValueError, OverflowError):
-            return None
-    return plausible(at, wall)
-
-
 def directory_of(data: Data) -> str | None:
     """Return the absolute path in which an event says that the session works."""
-    told = data.cwd if data.cwd is not None else (_decoded(_CONTEXT, data.context) or Context()).cwd
+    told = data.cwd if data.cwd is not None else (decoded(_CONTEXT, data.context) or Context()).cwd
     path = text_of(told, 4096)
     return path if path is not None and path.startswith("/") and "\0" not in path else None
 
 
 def usage_of(data: Data) -> Usage | None:
     """Return what was used; None where nothing was told."""
-    return _decoded(_USAGE, data.usage)
+    return decoded(_USAGE, data.usage)
 
 
 def notice_of(data: Data) -> object:
     """Return the word for what the program tells its model."""
-    return (_decoded(_NOTICE, data.kind) or Notice()).type
+    return (decoded(_NOTICE, data.kind) or Notice()).type
 
 
 def runs_on(data: Data) -> bool:
     """Return whether a call that has ended says that its command runs on in the background."""
-    told = _decoded(_TELEMETRY, data.tool_telemetry)
+    told = decoded(_TELEMETRY, data.tool_telemetry)
     return told is not None and told.properties is not None and told.properties.execution_mode == "async"
-
-
-def text_of(value: object, limit: int = 256) -> str | None:
-    """Return a text of 1 to ``limit`` characters that can be written as JSON; None for anything else."""
-    return jsonable(value) if isinstance(value, str) and 0 < len(value) <= limit else None
-
-
-def count_of(value: object) -> int:
-    """Return a number of tokens; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
-
-
-def _decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
-    try:
-        return decoder.decode(raw) if raw else None
-    except _FAILED:
-        return None

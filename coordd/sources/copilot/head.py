@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from coordd.sources.copilot.events import Data, decode, directory_of, text_of, time_of
+from coordd.sources.copilot.events import Data, decode, directory_of
+from coordd.sources.sessions.lines import text_of, time_of
 from coordd.sources.sessions.words import version_of
 from coordd.util.fields import Malformed
 from coordd.util.regular_files import open_regular

@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from coordd.agents.session import Session, Turn
 from coordd.agents.traces import AgentTraces
-from coordd.host.process_facts import Process
 from coordd.sources.copilot.head import Head
 from coordd.sources.copilot.locks import KIND
 from coordd.sources.copilot.transcript import TranscriptReducer
+from coordd.sources.sessions.keyed import KeyedSession
 from coordd.sources.sessions.transcript_file import TranscriptFile
-from coordd.sources.sessions.work_tree import Place
-
-EARLY = 2.0
-"""Seconds before the start of a process from which lines of a session are taken for its own."""
-
-
-class SessionKey(NamedTuple):
-    """A session, and the process that works on it: it may go on in another one, or a process in another."""
-
-    process: Process
-    session_id: str
 
 
 @dataclass(slots=True, eq=False)
-class LiveSession:
+class LiveSession(KeyedSession):
     """One session, from the moment at which it was seen locked by a living process.
 
-    ``started`` is when the process was, in epoch seconds, None for one of coordd's last run that has ended.
-    ``present`` is whether its lock lies there. ``ended``: the process has ended, or has taken the lock away;
-    nothing is read any more once it is ``settled``. ``since`` is when coordd saw it first, ``prompted``
-    whether anything was ever said in it. ``problem`` says why its events cannot be used, ``told`` whether
-    anybody was told of it.
+    ``present`` is whether its lock lies there, and it has ended once that was taken away. ``user`` is the
+    process's, ``prompted`` whether anything was ever said in the session.
     """
 
-    key: SessionKey
-    agent_id: str
-    started: float | None
-    since: float = 0.0
-    tty: str | None = None
     user: int | None = None
     head: Head | None = None
-    problem: str | None = None
     present: bool = True
-    ended: bool = False
-    ties: bool = True
     file: TranscriptFile[TranscriptReducer] | None = None
     prompted: bool = False
-    settled: bool = False
-    turn: Turn | None = None
     waits: bool = False
     waits_since: float | None = None
-    cwd: str | None = None
-    place: Place | None = None
-    workspace: str | None = None
-    told: bool = False
-    traces: AgentTraces | None = None
-
-    @property
-    def born(self) -> float | None:
-        """The time from which on a turn is the process's own, in epoch seconds."""
-        return None if self.started is None else self.started - EARLY
 
     def read(self, wall: float) -> str:
         """Read what is new; return what :meth:`TranscriptFile.read` does.

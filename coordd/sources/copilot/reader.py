@@ -7,21 +7,22 @@ so that what changes afterwards is told.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from coordd.agents.traces import AgentTraces
 from coordd.sources.copilot.head import read_head
-from coordd.sources.copilot.live import LiveSession, SessionKey
+from coordd.sources.copilot.live import LiveSession
 from coordd.sources.copilot.locks import working_directory
 from coordd.sources.copilot.sessions import FOLDER, Sessions
 from coordd.sources.copilot.transcript import TranscriptReducer
 from coordd.sources.sessions.home_calls import HomeUnreadable
+from coordd.sources.sessions.keyed import SessionKey
+from coordd.sources.sessions.reader import Reader, Shown
 from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
-from coordd.sources.sessions.work_tree import Place
 from coordd.util import inotify as ino
 from coordd.util.fields import Malformed, jsonable
 from coordd.util.untrusted_folder import explain_unreadable
@@ -49,43 +50,26 @@ class Told(Protocol):
         """Note that something of a session changed."""
 
 
-class Shown(NamedTuple):
-    """What is shown: where sessions work, by their working directory, and which of these places."""
-
-    places: Mapping[str, Place]
-    wanted: Callable[[Place], bool]
-
-
-class HomeReader:
-    """Read one home.
-
-    ``more`` are the ids of sessions of which there is more to read than was read.
+class HomeReader(Reader[SessionKey, LiveSession, str]):
+    """Read one home; ``more`` has ids of sessions. The arguments are those of :class:`Reader`.
 
     Args:
-        home: its canonical path.
         sessions: who works on what.
-        watch: tells of changes; it is armed here.
-        told: what it tells them to.
+        told: what is told of changes.
     """
 
+    base = frozenset({"home", "folders", "locks"})
+    sessions: Sessions
+
     def __init__(self, home: str, *, sessions: Sessions, watch: Watch, told: Told) -> None:
-        self.home = home
-        self.sessions = sessions
-        self.more: set[str] = set()
-        self._watch = watch
+        super().__init__(home, sessions=sessions, watch=watch)
         self._told = told
-        self._unwatched: dict[str, Exception] = {}
 
     @property
     def malformed(self) -> dict[str, str]:
         """The files that cannot be used, and why."""
         live = self.sessions.live.values()
         return {jsonable(self._events(one)): one.problem for one in live if one.problem}
-
-    @property
-    def unwatched(self) -> Exception | None:
-        """Why something could not be watched when it was tried last, None where all is."""
-        return next(iter(self._unwatched.values()), None)
 
     def follow(self) -> None:
         """Watch the home as it is now; ``unwatched`` says whether that works."""
@@ -99,12 +83,6 @@ class HomeReader:
         locks = ino.CREATE | ino.CLOSE_WRITE | GONE | ino.ONLYDIR
         self._arm(("locks",), [(f"{folder}/{LOCKS}", locks)], self._told.lock_changed)
 
-    def forget(self) -> None:
-        """Watch nothing any more."""
-        for owner in self._watch.owners:
-            if isinstance(owner, tuple) and owner[0] == self.home:
-                self._watch.forget(owner)
-
     def look_at_all(self, known: Mapping[str, Known], wall: float) -> bool:
         """Look who works on what, whatever is known; return False where there is no folder of sessions.
 
@@ -116,11 +94,7 @@ class HomeReader:
         there = self._look_at_all(known, wall)
         self.sessions.end_restored(wall)
         self.sessions.forget_unknown(known)
-        for owner in self._watch.owners:  # of sessions that are dropped
-            if isinstance(owner, tuple) and owner[0] == self.home and isinstance(owner[1], SessionKey):
-                one = self.sessions.live.get(owner[1])
-                if one is None or one.ended:
-                    self._watch.forget(owner)
+        self._forget_dropped()
         return there
 
     def look_at(self, session_ids: Collection[str], wall: float) -> set[SessionKey]:
@@ -128,10 +102,6 @@ class HomeReader:
         found = self.sessions.look_at(session_ids, wall)
         self._find_out(found, wall)
         return found
-
-    def working_directories(self, only: Collection[SessionKey] | None) -> set[str]:
-        """Return where sessions work that have not ended: these, or all."""
-        return {one.cwd for one in self._some(only) if not one.ended and one.cwd is not None}
 
     def traces(
         self, shown: Shown, wall: float, only: Collection[SessionKey] | None = None
@@ -145,9 +115,8 @@ class HomeReader:
         """
         found: dict[str, AgentTraces] = {}
         for one in self._some(only):
-            if not one.ended and one.cwd is not None:
-                one.place = shown.places.get(one.cwd, one.place)
-            if _is_wanted(one, shown):
+            self._place(one, shown)
+            if self._is_wanted(one, shown):
                 self._read(one, wall)
                 one.told = True
                 found[one.agent_id] = one.update()
@@ -156,10 +125,6 @@ class HomeReader:
                 if one.ended:
                     self.sessions.drop(one.key)
         return found
-
-    def _some(self, only: Collection[SessionKey] | None) -> list[LiveSession]:
-        live = self.sessions.live
-        return list(live.values()) if only is None else [live[key] for key in only if key in live]
 
     def _events(self, one: LiveSession) -> str:
         return f"{self.sessions.folder(one.key.session_id)}/{EVENTS}"
@@ -220,11 +185,6 @@ class HomeReader:
             one.settled = True
             self._let_go(one)
 
-    def _arm(self, what: tuple[Hashable, ...], wanted: list[tuple[str, int]], tell: Tell) -> None:
-        failed = self._watch.arm((self.home, *what), wanted, tell)
-        if failed is not None:
-            self._unwatched["sessions" if isinstance(what[0], SessionKey) else "base"] = failed
-
     def _teller(self, session_id: str) -> Tell:
         def tell(mask: int, name: str) -> None:
             """Note what changed; other files in the folder come and go all the time."""
@@ -238,9 +198,3 @@ class HomeReader:
         one.file = None
         self.more.discard(one.key.session_id)
         self._watch.forget((self.home, one.key))
-
-
-def _is_wanted(one: LiveSession, shown: Shown) -> bool:
-    if one.place is None and one.workspace is not None:
-        return True  # it was shown by coordd's last run
-    return one.told or (one.place is not None and shown.wanted(one.place))

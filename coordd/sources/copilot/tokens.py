@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from coordd.agents.session import TokenCounts
-from coordd.sources.copilot.events import Usage, count_of
+from coordd.sources.copilot.events import Usage
+from coordd.sources.sessions.lines import count_of
 
 
 class Tokens:

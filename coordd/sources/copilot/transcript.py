@@ -35,10 +35,10 @@ from coordd.sources.copilot.events import (
     directory_of,
     notice_of,
     runs_on,
-    text_of,
     usage_of,
 )
 from coordd.sources.copilot.tokens import Tokens, context_of
+from coordd.sources.sessions.lines import text_of
 from coordd.sources.sessions.words import model_of, tool_of
 
 T = TypeVar("T")

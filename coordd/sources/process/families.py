@@ -17,7 +17,7 @@ class SeenProgram:
     """A living process of a coding agent: what is shown of it; None is what may not be seen.
 
     ``parent`` is the pid of its parent, ``started`` when it started in epoch seconds, ``user`` the name of
-    the user whose it is, ``cwd`` its working directory.
+    the user whose it is, ``cwd`` its working directory, ``image`` as :class:`ProcessFacts` has it.
     """
 
     program: Program
@@ -27,6 +27,7 @@ class SeenProgram:
     user: str | None = None
     cwd: str | None = None
     tty: str | None = None
+    image: int | None = None
 
     @property
     def agent_id(self) -> str:

@@ -37,6 +37,7 @@ def look_at(seen: ProcessFacts, *, everyone: bool) -> SeenProgram | None:
         user=_user(seen.uid),
         cwd=None if seen.inner else _cwd(seen),  # a container's paths are not this machine's
         tty=seen.tty,
+        image=seen.image,
     )
 
 

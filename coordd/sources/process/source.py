@@ -101,7 +101,7 @@ class ProcessSource:
         self._listener: SourceListener | None = None
         self._known: Mapping[str, Observation] = {}
         self._waiting: dict[Process, ProcessFacts] = {}
-        self._dismissed: set[tuple[Process, str | None]] = set()
+        self._dismissed: set[tuple[Process, str | None, int | None]] = set()
         self._seen: dict[Process, SeenProgram] = {}
         self._traces: dict[str, AgentTraces] = {}
         self._listed = False
@@ -113,7 +113,7 @@ class ProcessSource:
         listener.readable()
 
     def started(self, seen: Sequence[ProcessFacts]) -> None:
-        """Note that these processes have started; one may be told again."""
+        """Note that these processes have started, or run another program; one may be told again."""
         new = [one for one in seen if self._is_new(one)]
         self._wait(new)
         if new:
@@ -189,8 +189,10 @@ class ProcessSource:
     # Looks.
 
     def _is_new(self, one: ProcessFacts) -> bool:
-        known = one.process in self._seen or (one.process, one.name) in self._dismissed
-        return not known and self._watched(one)
+        seen = self._seen.get(one.process)
+        if seen is not None:  # it may have been seen between fork(2) and execve(2)
+            return seen.image != one.image
+        return (one.process, one.name, one.image) not in self._dismissed and self._watched(one)
 
     def _wait(self, new: Iterable[ProcessFacts]) -> None:
         """Have these looked at; what hangs stays among them until it answers or ends."""
@@ -204,14 +206,15 @@ class ProcessSource:
         for facts, seen in answers.items():
             self._waiting.pop(facts.process, None)
             if seen is None:
+                self._seen.pop(facts.process, None)
                 self._dismiss(facts)
-            elif len(self._seen) < MOST:
+            elif len(self._seen) < MOST or facts.process in self._seen:
                 self._seen[facts.process] = seen
 
     def _dismiss(self, facts: ProcessFacts) -> None:
         if len(self._dismissed) >= MOST_DISMISSED:
             self._dismissed.clear()
-        self._dismissed.add((facts.process, facts.name))
+        self._dismissed.add((facts.process, facts.name, facts.image))
 
     async def _check(self, processes: Sequence[Process]) -> None:
         """Forget the processes that have ended."""

@@ -231,8 +231,11 @@ class HomeFinder(ABC, Generic[S]):
         """Return whether a process has a name that a program of the kind gives itself."""
 
     def is_program(self, seen: ProcessFacts) -> bool:
-        """Return whether a process is a program of the kind, of a user whose homes are looked for."""
-        return self.is_named_so(seen) and (self.homes.users is not None or seen.uid == os.geteuid())
+        """Return whether a process is a program of the kind, of a user whose homes are looked for.
+
+        Others' are not looked at beyond that: what a name does not tell is closed to this process.
+        """
+        return (self.homes.users is not None or seen.uid == os.geteuid()) and self.is_named_so(seen)
 
     def _answered(self) -> None:
         self._changed()

@@ -5,7 +5,7 @@ A field may be absent, or of any type: then it counts as absent.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from coordd.sources.sessions.moments import plausible
 from coordd.util.fields import jsonable
 from coordd.util.text import epoch_of
 from coordd.util.timestamps import parse_timestamp
+
+T = TypeVar("T")
 
 FAILED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """What decoding a stranger's line may raise."""
@@ -42,7 +44,7 @@ def count_of(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
-def decoded(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> object:
+def decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
     """Return what is in raw JSON; None for nothing, and for what the decoder does not take."""
     try:
         return decoder.decode(raw) if raw else None

@@ -131,6 +131,12 @@ class Reader(ABC, Generic[K, L, T]):
         if not one.ended and one.cwd is not None:
             one.place = shown.places.get(one.cwd, one.place)
 
+    def _is_wanted(self, one: L, shown: Shown) -> bool:
+        """Return whether a session is shown; one that anybody was told of is, wherever it works by now."""
+        if one.place is None and one.workspace is not None:
+            return True  # it was shown by coordd's last run
+        return one.told or (one.place is not None and shown.wanted(one.place))
+
     def _forget_dropped(self) -> None:
         """Watch nothing of sessions that are over, or told of no more."""
         for owner in self._watch.owners:

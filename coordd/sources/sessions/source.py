@@ -90,6 +90,7 @@ class SessionsSource(ABC, Generic[K, T]):
         self._known: Mapping[str, Observation] = {}
         self._throttle: Throttle[T] = Throttle()
         self._following = Following("poll", "poll")
+        self._poll = POLL
         self._looks = Looks()
 
     def start(self, listener: SourceListener, known: Mapping[str, Observation]) -> None:
@@ -146,7 +147,7 @@ class SessionsSource(ABC, Generic[K, T]):
         if self.state.state == "unreadable":
             return UNREADABLE
         if self._following.how == "poll":
-            return POLL
+            return self._poll
         # One that ends makes room for another.
         return RESCAN if self._reader.sessions.over_limit is None else UNREADABLE
 

@@ -13,7 +13,7 @@ from alert_play import NIGHT, START, Play, a_rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordd.alerts.conditions import Condition
+from coordd.alerts.conditions import Condition, Slot
 from coordd.alerts.gathering import APART, BURST, GATHER, LONGEST, PER
 from coordd.alerts.mutes import Mute
 
@@ -83,6 +83,72 @@ def test_what_comes_together_is_one_message() -> None:
     play.wait(3600)
     assert len(play.drafts) == 1
     assert len(play.drafts[0][1].told) == 300
+
+
+def killed(subject: str, since: float, workspace: str = "/w") -> Condition:
+    return Condition(
+        kind="killed", workspace=workspace, subject=subject, id="1", since=since, text="killed", command=None
+    )
+
+
+def test_who_was_told_as_one_of_a_group_is_not_told_again_when_somebody_lives_there_again() -> None:
+    play = Play([a_rule()])
+    play.begin("/w", "mass")
+    play.wait(100)
+    for number in range(300):
+        play.engine.open(killed(f"a{number}", START + number / 10), play.now)
+    play.engine.open(killed("earlier", START - 20), play.now)
+    play.engine.open(killed("later", START + 80), play.now)
+    play.engine.open(killed("elsewhere", START, "/x"), play.now)
+    play.end("/w", "mass")
+    play.wait(3600)
+    firing = [one.condition.subject for one in play.told if one.state == "firing"]
+    assert sorted(firing) == ["/w", "earlier", "elsewhere", "later"]
+    play.end("a7", "killed")
+    play.wait(100)
+    assert play.states("a7") == ["resolved"]
+
+
+def test_a_group_of_which_nobody_was_told_leaves_its_dead_to_be_told() -> None:
+    play = Play([a_rule(hold=30.0)])
+    play.begin("/w", "mass")
+    play.wait(10)
+    play.engine.open(killed("a", START), play.now)
+    play.end("/w", "mass")
+    play.wait(100)
+    assert [one.condition.subject for one in play.told] == ["a"]
+
+
+@pytest.mark.parametrize(("kind", "subject"), [("killed", "a"), ("mass", "/w")])
+def test_that_the_killed_wait_no_longer_is_told_with_their_death(kind: str, subject: str) -> None:
+    play = Play([a_rule(hold=30.0), a_rule("other", kinds=frozenset({"waiting"}))])
+    play.begin("a")
+    play.wait(100)
+    play.end("a")
+    play.begin(subject, kind)
+    play.wait(100)
+    told = [
+        [(one.condition.kind, one.state) for one in draft.told]
+        for _, draft in play.drafts
+        if draft.rule.name == "r"
+    ]
+    assert [sorted(one) for one in told] == [
+        [("waiting", "firing")],
+        sorted([(kind, "firing"), ("waiting", "resolved")]),
+    ]
+    assert play.states("a").count("resolved") == 2  # the rule that hears of no deaths tells the end at once
+
+
+def test_that_somebody_waits_no_longer_is_told_when_its_death_was_none() -> None:
+    play = Play([a_rule(hold=30.0)])
+    play.begin("a")
+    play.wait(100)
+    play.end("a")
+    play.begin("a", "killed")
+    play.wait(10)
+    play.end("a", "killed")
+    play.wait(10)
+    assert [(one.condition.kind, one.state) for one in play.told][1:] == [("waiting", "resolved")]
 
 
 def test_a_crowd_that_keeps_coming_is_not_waited_for() -> None:
@@ -184,6 +250,34 @@ def test_muted_is_not_told_and_what_still_fires_is_told_at_its_end() -> None:
     assert play.states("b") == ["firing", "resolved"]
 
 
+@pytest.mark.parametrize(
+    ("agent", "mutes", "not_"),
+    [
+        ("reviewer", ["reviewer"], ["reviewer-2", "reviewer-security"]),
+        ("6b4e1f02", ["6b4e1f02-0000-4000-8000-000000000001"], ["6b4e1f02-and-more"]),
+        ("6b4e1f", [], ["6b4e1f02-0000-4000-8000-000000000001"]),
+    ],
+)
+def test_a_mute_of_one_agent_is_of_no_other_whose_id_begins_alike(
+    agent: str, mutes: list[str], not_: list[str]
+) -> None:
+    play = Play([a_rule()])
+    play.engine.mute(Mute(START + 7200, agent=agent))
+    for one in [*mutes, *not_]:
+        play.begin(one)
+    play.wait(60)
+    assert sorted(one.condition.subject for one in play.told) == sorted(not_)
+
+
+def test_the_beginning_of_a_uuid_ends_its_mute() -> None:
+    play = Play([a_rule()])
+    play.engine.mute(Mute(START + 7200, agent="6b4e1f02-0000-4000-8000-000000000001"))
+    play.engine.mute(Mute(START + 7200, agent="reviewer-2"))
+    assert play.engine.unmute(None, "reviewer") == 0
+    assert play.engine.unmute(None, "6b4e1f02") == 1
+    assert play.engine.unmute(None, "reviewer-2") == 1
+
+
 def test_what_ends_while_it_is_muted_stays_unsaid() -> None:
     play = Play([a_rule()])
     play.begin("told")
@@ -233,6 +327,19 @@ def test_finished_is_told_at_once_each_time() -> None:
         play.engine.happen(done, play.now)
         play.wait(60)
     assert play.states() == ["happened"] * 3
+
+
+@pytest.mark.parametrize("kind", ["waiting", "killed", "mass"])
+def test_a_rule_of_a_project_tells_what_turns_out_to_be_of_its_worktree(kind: str) -> None:
+    play = Play([a_rule(workspaces=("/src/shop",)), a_rule("other", workspaces=("/src/api",))])
+    play.begin("a", kind, workspace="/elsewhere/wt")
+    play.wait(0.5)
+    play.engine.describe(Slot(kind, "/elsewhere/wt", "a"), "name", "/src/shop", play.now)
+    play.wait(5)
+    play.end("a", kind, workspace="/elsewhere/wt")
+    play.wait(3600)
+    assert [draft.rule.name for _, draft in play.drafts] == ["r", "r"]
+    assert play.states("a") == ["firing", "resolved"]
 
 
 def test_a_rule_of_some_workspaces_hears_of_no_other() -> None:

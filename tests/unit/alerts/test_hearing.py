@@ -180,11 +180,6 @@ def test_what_is_no_end_of_a_turn(last: dict[str, Any]) -> None:
     assert heard.play.drafts == []
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
-    max_leaves=20,
-)
 FIELDS = st.sampled_from(
     [
         "opened",
@@ -207,13 +202,27 @@ FIELDS = st.sampled_from(
         "system",
         "id",
         "why",
+        "since",
+        "cause",
     ]
 )
+WORDS = st.sampled_from(["waiting", "killed", "mass", "active", "idle", "redis.down", format_utc(START)])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(FIELDS | st.text(max_size=10), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+ENTRY = st.fixed_dictionaries(
+    {"kind": WORDS | JSON, "subject": st.text(max_size=3)}, optional={"since": JSON, "id": JSON, "text": JSON}
+)
+AGENT = st.fixed_dictionaries({"agent_id": st.just("a"), "activity": WORDS | JSON, "status": WORDS | JSON})
 
 
 @given(
     topic=st.sampled_from(["attention", "event", "system", "agent", "other"]),
-    params=st.dictionaries(FIELDS, JSON),
+    params=st.dictionaries(FIELDS, JSON | st.lists(ENTRY, max_size=3)) | AGENT,
 )
 def test_a_daemon_of_any_version_breaks_nothing(topic: str, params: dict[str, Any]) -> None:
     heard = Heard(thresholds=(Threshold(measure="cpu", above=90.0), Threshold(measure="load", above=2.0)))

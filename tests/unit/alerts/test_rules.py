@@ -111,6 +111,11 @@ def test_which_workspaces_a_rule_is_for() -> None:
     assert not rule.wants("killed", "/srv/app", None)
 
 
+def test_a_rule_that_tells_of_the_killed_tells_of_those_that_fell_together() -> None:
+    (rule,) = rules('[[alert]]\nname = "a"\non = ["killed"]\nexec = ["x"]')
+    assert rule.kinds == {"killed", "mass"}
+
+
 # who can write the file
 
 
@@ -202,9 +207,10 @@ def test_a_missing_file_is_the_built_in_rule(tmp_path: Path) -> None:
 
 def test_what_is_no_toml_or_no_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / "coordd.toml"
-    path.write_text("[[alert")
-    with pytest.raises(ConfigError, match="expected TOML"):
-        load(str(path), required=True, environ={})
+    for text in ("[[alert", f"x = {'[' * 20_000}", f"x = {'9' * 5_000}"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="expected TOML"):
+            load(str(path), required=True, environ={})
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ConfigError, match="not a FIFO"):

@@ -47,7 +47,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert refused({"file": str(tmp_path / "fifo")}) == "it is a FIFO, no regular file"
     assert refused({"file": str(tmp_path)}) == "it is a directory, no regular file"
     assert refused({"file": "/dev/zero"}) == "it is a device, no regular file"
-    assert "No such file" in refused({"file": str(tmp_path / "none")})
+    assert refused({"file": str(tmp_path / "none")}) == (
+        f"the file {tmp_path / 'none'} cannot be read: No such file or directory"
+    )
     assert "absolute path" in refused({"file": "token"})
     assert "absolute path" in refused({"file": "~/token"})
 

@@ -22,8 +22,9 @@ from coordd.alerts.engine import Engine
 from coordd.alerts.memory import Memory, from_document, to_document
 from coordd.alerts.message import Message
 from coordd.alerts.outbox import Line, Outbox
+from coordd.alerts.reports import report
 from coordd.alerts.store import DAMAGED, JOURNAL, STATE, StateFiles
-from coordd.alerts.texts import AGAIN, message_of
+from coordd.alerts.texts import AGAIN, again, message_of
 
 
 class Killed(BaseException):
@@ -349,6 +350,29 @@ def test_a_state_that_makes_no_sense_is_passed_over(nonsense: dict[str, object])
     memory = from_document(nonsense, Engine([a_rule()]), play.now)
     assert not memory.outbox.parcels
     assert not memory.engine.fires
+
+
+@pytest.mark.parametrize("field", ["id", "text", "entries", "count", "subject", "since", "outcomes", "error"])
+@pytest.mark.parametrize("nonsense", [None, 7, ["x"], {"a": {}}, "x"])
+def test_what_waits_in_a_state_is_sound_or_passed_over(field: str, nonsense: object) -> None:
+    play = Play([a_rule()])
+    memory = Memory(engine=play.engine)
+    play.begin("a")
+    play.wait(5)
+    parcel = memory.outbox.add(
+        message_of(play.drafts[0][1], serial=1, now=play.now, host="h", home=None), ["exec x", "exec y"]
+    )
+    memory.outbox.done(parcel, "exec x", "now", None)
+    document = json.loads(json.dumps(to_document(memory, play.now)))
+    for part in (document["outbox"]["parcels"][0]["message"], document["outbox"]["told"][0]):
+        for one in (part, *part.get("entries", []), *part.get("outcomes", [])):
+            if field in one:
+                one[field] = nonsense
+    restored = from_document(document, Engine([a_rule()]), play.now)
+    for one in restored.outbox.parcels.values():
+        assert again(one.message).to_json()
+    assert all(isinstance(one.title, str) for one in restored.outbox.told)
+    report(restored, actions={}, now=play.now, daemon={}, process={}, problems=[])
 
 
 def test_too_many_messages_are_given_up_and_listed() -> None:

@@ -11,7 +11,7 @@ from alert_play import START, a_rule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordd.alerts.conditions import Condition
+from coordd.alerts.conditions import Condition, daemon_gone
 from coordd.alerts.gathering import Draft, Told
 from coordd.alerts.message import LISTED, EntryState, Message, MessageState
 from coordd.alerts.moment import Moment
@@ -59,9 +59,30 @@ def test_one_that_waits() -> None:
     )
 
 
+def test_a_daemon_that_does_not_answer_is_a_sentence_without_a_stop_in_it() -> None:
+    gone = daemon_gone("does not answer: /run/x.sock: no answer within 10 s.", START)
+    clock = time.strftime("%H:%M", time.gmtime(START))
+    assert message(Told(gone, "firing", START, 1)).text == (
+        f"coordd does not answer: /run/x.sock: no answer within 10 s, since {clock}; coordctl doctor"
+    )
+
+
 def test_without_a_name_it_is_the_beginning_of_the_id() -> None:
     assert message(told(subject="6b4e1f02-0000-4000-8000-000000000001")).title.startswith("6b4e1f02 waits")
     assert message(told(subject="reviewer-7")).title.startswith("reviewer-7 waits")
+
+
+def test_what_needs_a_person_stands_first_after_a_night_of_finished_turns() -> None:
+    done = [told("finished", f"d{n}", state="happened", text="has finished") for n in range(LISTED)]
+    over = [told("stalled", f"o{n}", state="resolved", text="stalled") for n in range(LISTED)]
+    late = [
+        told("killed", "gone", state="happened", text="killed", since=START + 40),
+        told("waiting", "w", since=START + 50),
+    ]
+    one = message(*done, *over, *(Told(t.condition, t.state, START + 50, 1) for t in late), state="digest")
+    assert one.title.partition(": ")[2].partition(": ")[2].startswith("w waits, gone killed, d0 has finished")
+    assert [line.partition(" ")[0] for line in one.text.split("\n")[:3]] == ["w", "gone", "d0"]
+    assert [entry.subject for entry in one.entries[:2]] == ["w", "gone"]
 
 
 def test_several() -> None:

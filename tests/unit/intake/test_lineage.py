@@ -33,8 +33,11 @@ def new(pid: int, parent: int, start: int = 200, session: int | None = None) -> 
 
 
 def agent(process: Process, agent_id: str, session_id: str | None = None, kind: str = "claude-code") -> Agent:
-    session = Session(kind=kind, session_id=session_id or agent_id, process=process)
-    key, source = AgentKey("/p", agent_id), SourceName(kind, "/h")
+    return agent_of(Session(kind=kind, session_id=session_id or agent_id, process=process), agent_id)
+
+
+def agent_of(session: Session, agent_id: str) -> Agent:
+    key, source = AgentKey("/p", agent_id), SourceName(session.kind, "/h")
     one = Observation(source, key, AgentTraces(agent_id, session=session))
     return Agent(key, (one,), Verdict("active", "process"), "start", one.traces, None, None, None)
 
@@ -65,6 +68,7 @@ class Scene:
         return {
             one.use.pid: one.owner.agent_id if one.owner else one.session_id
             for one in self.lineage.left(found)
+            if one.certain
         }
 
 
@@ -89,6 +93,13 @@ def test_a_session_that_no_longer_lives_has_left_something_even_if_nobody_knew_i
     assert 99 not in scene.asked  # coordd itself
 
 
+def test_what_runs_below_something_left_behind_was_left_with_it() -> None:
+    scene = Scene(p30="gone")
+    server = use(32, 31, start=220, terminal=7)  # of a terminal of its own, as below "script"
+    every = (TOP, use(30), use(31, 30, start=210), server, use(33, 31, start=90))
+    assert scene.left(scene.passes(*every, living={ROOT: [agent(ROOT, "s")]})) == {30: "gone", 31: "gone"}
+
+
 def test_a_session_in_which_an_agent_was_before_is_its_own() -> None:
     scene = Scene(p30="s", p31="t")
     scene.passes(TOP, living={ROOT: [agent(ROOT, "s")]})
@@ -103,6 +114,16 @@ def test_of_a_session_that_nobody_knows_nothing_is_said_while_a_living_one_may_h
     found = scene.passes(TOP, use(30), use(31, start=50), living={ROOT: [agent(ROOT, "s", "t")]})
     assert scene.left(found) == {31: "u"}  # which is older than that agent
     assert scene.left(scene.passes(use(30), use(31, start=50), living={})) == {30: "u", 31: "u"}
+
+
+def test_an_agent_of_another_kind_cannot_have_been_in_the_session_that_a_process_names() -> None:
+    scene = Scene(p30="u")
+    opencode = agent_of(Session(kind="opencode", session_id=None, process=ROOT), "opencode-10")
+    assert scene.left(scene.passes(TOP, use(30), living={ROOT: [opencode]})) == {30: "u"}
+    several = agent(ROOT, "s", "t", kind="codex")
+    assert scene.left(scene.passes(TOP, use(30), living={ROOT: [several]})) == {30: "u"}
+    of_another_user = agent_of(Session(kind="claude-code", session_id=None, process=ROOT), "claude-code-10")
+    assert scene.left(scene.passes(TOP, use(30), living={ROOT: [of_another_user]})) == {}
 
 
 def test_a_session_that_goes_on_in_another_process_has_left_nothing() -> None:
@@ -178,6 +199,30 @@ def test_of_several_sessions_of_one_process_the_one_that_it_names_is_the_owner()
     assert scene.left(scene.passes(use(40), use(11), living={})) == {40: "a", 11: "b"}
 
 
+def test_an_id_that_may_be_a_subagents_names_nobody_and_hides_nobody() -> None:
+    """Subagents of Copilot have ids of their own, which their processes say in place of the session's."""
+    scene = Scene()
+    scene.says |= {30: {"copilot": "s"}, 31: {"copilot": "sub"}, 32: {"copilot": "sub"}}
+    scene.says[33] = {"codex": "other"}
+    living = {ROOT: [agent(ROOT, "s", kind="copilot")]}
+    scene.passes(TOP, use(11, 10, session=11), living=living)
+    strays = use(30), use(31, session=11), use(32), use(33)
+    found = scene.passes(TOP, use(11, 10, session=11), *strays, living=living)
+    roots = scene.lineage.remembered.roots
+    assert Process(30, 200) in roots and Process(31, 200) in roots and Process(32, 200) not in roots
+    assert {one.use.pid: one.certain for one in scene.lineage.left(found)} == {32: False, 33: True}
+
+
+def test_a_session_of_which_something_was_left_before_it_was_seen_is_one() -> None:
+    scene = Scene()
+    scene.says[40] = {"copilot": "s"}
+    scene.passes(TOP, living={ROOT: [agent(ROOT, "s", kind="copilot")]})
+    found = scene.passes(use(40), living={})
+    assert {one.use.pid: (one.session_id, one.certain) for one in scene.lineage.left(found)} == {
+        40: ("s", True)
+    }
+
+
 def test_nothing_is_kept_of_what_has_ended() -> None:
     scene = Scene(p30="gone", p11="s")
     scene.passes(TOP, use(11, 10), use(30), living={ROOT: [agent(ROOT, "s")]})
@@ -190,7 +235,7 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
         {},
         {},
         {},
-        set(),
+        {},
     )
 
 

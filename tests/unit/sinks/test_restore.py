@@ -288,6 +288,12 @@ def test_what_was_written_after_the_snapshot_counts_whatever_its_date(place: Pla
     assert known["a"].restored.wall == pytest.approx(place.now)
 
 
+@pytest.mark.parametrize("cause", ["appeared", "heartbeat", "activity"])
+def test_one_that_is_known_by_its_process_alone_was_never_seen_to_beat(place: Place, cause: str) -> None:
+    place.records(record("a", 0, cause=cause, reason="process", last_heartbeat=None))
+    assert place.known()["a"].restored.seen is None
+
+
 def test_a_snapshot_from_the_false_day_counts_as_of_now(place: Place) -> None:
     place.records()
     covering(place, record("a", DAY - 5, last_heartbeat_age=5.0), at=DAY, covers=reach(place))

@@ -18,9 +18,9 @@ from coordd.host.process_facts import Process
 from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.base import RESCAN
-from coordd.sources.codex import sessions as sessions_module
 from coordd.sources.codex.folders import folders
 from coordd.sources.codex.source import CodexSource
+from coordd.sources.sessions import keyed
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place
@@ -326,7 +326,7 @@ async def test_limits_stay_when_their_session_has_ended(scene: Scene) -> None:
 
 
 async def test_more_sessions_than_are_read_are_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(keyed, "MAX_SESSIONS", 2)
     holder = scene.home.holder()
     for name in ("s1", "s2", "s3"):
         scene.home.session(name, by=holder)
@@ -336,7 +336,7 @@ async def test_more_sessions_than_are_read_are_said(scene: Scene, monkeypatch: p
 
 
 async def test_the_ones_that_ended_first_give_way(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_ENDED", 2)
+    monkeypatch.setattr(keyed, "MAX_ENDED", 2)
     holder = scene.home.holder()
     played = [scene.home.session(f"s{n}", by=holder) for n in range(4)]
     await scene.start()

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from coordd.host.processes import glance
 from coordd.sources.copilot import locks as locks_module
 from coordd.sources.copilot.locks import LATE, is_locked, lockers, works_on
 from coordd.sources.copilot.programs import is_named_so, may_be
+
+NOBODY = 65534
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it asks /proc")
 
@@ -107,6 +111,21 @@ def test_links_and_folders_are_no_locks(home: CopilotHome) -> None:
     assert not is_locked(str(one.folder), one.process.pid) and not works(one)
 
 
+@contextmanager
+def program(folder: Path, user: int | None = None) -> Iterator[ProcessFacts]:
+    """Run a program of that name, of a user."""
+    path = folder / "copilot"
+    shutil.copy("/bin/sleep", path)
+    child = subprocess.Popen([path, "100"], user=user)
+    try:
+        seen = glance(child.pid)
+        assert seen is not None
+        yield seen
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_who_is_a_program(home: CopilotHome) -> None:
     assert is_named_so(facts(home.session("s1")))
     other = home.holder("MainThread")
@@ -115,12 +134,24 @@ def test_who_is_a_program(home: CopilotHome) -> None:
 
 
 def test_a_program_that_names_its_thread_as_node_does_is_known_by_its_file(tmp_path: Path) -> None:
-    program = tmp_path / "copilot"
-    shutil.copy("/bin/sleep", program)
-    child = subprocess.Popen([program, "100"])
-    try:
-        seen = glance(child.pid)
-        assert seen is not None and is_named_so(replace(seen, name="MainThread"))
-    finally:
-        child.kill()
-        child.wait()
+    with program(tmp_path) as seen:
+        assert is_named_so(replace(seen, name="MainThread"))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("whose", "asks", "told"), [(NOBODY, 0, True), (0, NOBODY, False)])
+def test_of_another_user_only_who_may_look_into_processes_is_told(whose: int, asks: int, told: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        os.chmod(folder, 0o755)
+        with program(Path(folder), user=whose) as seen:
+            child = os.fork()
+            if child == 0:
+                code = 2
+                try:
+                    os.setgroups([])
+                    os.setgid(asks)
+                    os.setuid(asks)
+                    code = int(is_named_so(replace(seen, name="MainThread")))
+                finally:
+                    os._exit(code)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == told

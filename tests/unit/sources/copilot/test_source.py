@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from sources import Follower
 
 from coordd.agents.session import Session
 from coordd.host.processes import glance
+from coordd.runtime.pace import SHARE
 from coordd.runtime.worker import Worker
 from coordd.sources.base import POLL, RESCAN
 from coordd.sources.copilot import sessions as sessions_module
 from coordd.sources.copilot.source import CopilotSource
+from coordd.sources.sessions import keyed
 from coordd.sources.sessions.places import Places
 from coordd.sources.sessions.watch import Watch
 from coordd.sources.sessions.work_tree import Place
@@ -243,7 +246,7 @@ async def test_sessions_of_other_projects_are_not_shown(scene: Scene) -> None:
 
 
 async def test_more_sessions_than_are_read_are_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(keyed, "MAX_SESSIONS", 2)
     for name in ("s1", "s2", "s3"):
         scene.home.session(name)
     scene.follower.start()
@@ -263,13 +266,35 @@ async def test_more_folders_than_are_looked_into_are_said(
 
 
 async def test_the_ones_that_ended_first_give_way(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "MAX_ENDED", 2)
+    monkeypatch.setattr(keyed, "MAX_ENDED", 2)
     played = [scene.home.session(f"s{n}") for n in range(4)]
     await scene.start()
     for one in played:
         one.exit()
     await scene.follower.catch_up(lambda: len(scene.follower.known) == 2)
     assert not any(scene.follower.is_present(name) for name in scene.follower.known)
+
+
+async def test_a_home_that_takes_long_to_read_is_polled_less_often(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look into each folder there ever was may be much, and is a twentieth of the time at most."""
+    look = sessions_module.Sessions.look_at_all
+    cost = 2 * POLL / SHARE
+
+    def slow(self: sessions_module.Sessions, wall: float) -> None:
+        ends = time.monotonic() + cost
+        while time.monotonic() < ends:
+            pass
+        look(self, wall)
+
+    monkeypatch.setattr(sessions_module.Sessions, "look_at_all", slow)
+    scene.source._watch.close()
+    await scene.start()
+    assert scene.source.interval >= 2 * POLL
+    monkeypatch.undo()
+    await scene.follower.read()
+    assert scene.source.interval < 2 * POLL
 
 
 async def test_what_cannot_be_watched_is_polled(scene: Scene) -> None:

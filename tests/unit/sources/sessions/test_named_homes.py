@@ -18,10 +18,15 @@ from coordd.host.processes import glance
 from coordd.runtime.worker import Worker
 from coordd.sources.claude_code.finder import ClaudeCodeFinder
 from coordd.sources.codex.finder import CodexFinder
+from coordd.sources.copilot.finder import CopilotFinder
 from coordd.sources.sessions.homes import HomesWanted
 from coordd.sources.sessions.watch import Watch
 
-KINDS = [(ClaudeCodeFinder, "claude", "CLAUDE_CONFIG_DIR"), (CodexFinder, "codex", "CODEX_HOME")]
+KINDS = [
+    (ClaudeCodeFinder, "claude", "CLAUDE_CONFIG_DIR"),
+    (CodexFinder, "codex", "CODEX_HOME"),
+    (CopilotFinder, "copilot", "COPILOT_HOME"),
+]
 
 
 @pytest.fixture
@@ -70,3 +75,17 @@ def test_whose_programs_they_are(make: Any, kind: Any, program: str, variable: s
     assert not make(kind).is_program(replace(own, name="sleep"))
     assert not make(kind).is_program(others), "another user's"
     assert make(kind, users="/home").is_program(others), "everybody's homes are looked for"
+
+
+@pytest.mark.parametrize(("kind", "_program", "_variable"), KINDS)
+def test_others_processes_are_not_looked_at_where_only_the_own_ones_count(
+    make: Any, kind: Any, _program: str, _variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of Copilot is known by its file, which is closed to all but its user and who may look into it."""
+    asked: list[int] = []
+    monkeypatch.setattr(kind, "is_named_so", lambda _, seen: asked.append(seen.uid) or True)
+    seen = glance(os.getpid())
+    assert seen is not None
+    every = [seen, replace(seen, uid=os.geteuid() + 1), replace(seen, uid=None)]
+    assert list(map(make(kind).is_program, every)) == [True, False, False]
+    assert asked == [os.geteuid()]
