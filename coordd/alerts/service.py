@@ -15,6 +15,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from coordd import __version__
@@ -25,6 +26,7 @@ from coordd.alerts.delivery import Delivery
 from coordd.alerts.end_of_input import at_end_of_input
 from coordd.alerts.engine import Engine
 from coordd.alerts.feed import Feed
+from coordd.alerts.last_word import last_word
 from coordd.alerts.lock import StateDirectory, StateError
 from coordd.alerts.memory import Memory, from_document, to_document
 from coordd.alerts.moment import Moment, now
@@ -117,7 +119,8 @@ class Service:
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
         if self._setup.until_eof:
-            at_end_of_input(self._stop.set)
+            word = partial(last_word, self._memory, self._changed, self._stop.set)
+            at_end_of_input(lambda: self._begin(word()))
         path = os.path.join(self._setup.state.path, ALERTS_SOCKET)
         if (problem := address_problem(path, self._setup.platform)) is not None:
             raise StateError(f"no control socket at {escape(path)}: {problem.replace('--socket', '--state')}")

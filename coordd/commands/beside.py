@@ -1,7 +1,8 @@
 """Run coordd-alert beside the daemon, for ``--alerts``: another process, which the daemon never imports.
 
 The two are tied by a pipe, the child's standard input. However the daemon ends, kill -9 included, its end of
-the pipe is closed, and then the child ends as it does when told to: what it is telling is told::
+the pipe is closed, and then the child ends as it does when told to: what it is telling is told, and before
+that, after a kill -9, that the daemon is gone::
 
     the child's end              what is done
     the daemon has ended         nothing; it has DRAIN seconds to tell what it is telling, then it is killed

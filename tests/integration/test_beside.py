@@ -79,12 +79,19 @@ def test_the_daemon_imports_nothing_of_it(scene: Scene) -> None:
         assert "_ssl" not in maps
 
 
-def test_killed_daemon_takes_it_along(scene: Scene) -> None:
+def test_killed_daemon_takes_it_along_once_that_is_told(scene: Scene) -> None:
+    scene.rules(scene.told.rule(on=["daemon"], **{"for": "10m"}))
     with watching(scene.project, scene.path, "--alerts") as daemon:
         pid = scene.pid()
         daemon.process.kill()
         daemon.process.wait(PATIENCE)
         eventually(lambda: gone(pid), what="coordd-alert has ended")
+    assert scene.told.entries() == [("daemon", "coordd")]
+    assert "is gone, and was not stopped" in scene.told.messages()[0]["text"]
+    with watching(scene.project, scene.path, "--alerts") as daemon:  # it is told once, and is no news by now
+        scene.pid()
+        assert daemon.stop() == 0
+    assert len(scene.told.messages()) == 1
 
 
 def test_what_is_being_told_is_told_before_the_daemon_has_ended(scene: Scene) -> None:
