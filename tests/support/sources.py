@@ -764,7 +764,7 @@ class ProcessDriver:
         assert found is None  # it only sleeps
         program = Program("toy", ("toy",))
         name = self.names[seen.process]
-        return _Named(program, seen.process, 0, seen.started, "ann", str(self.work), None, name)
+        return _Named(program, seen.process, 0, seen.started, "ann", str(self.work), name=name)
 
     def _lives(self, process: Process) -> bool | None:
         self.answers.wait(5)
