@@ -109,3 +109,4 @@ def _encodable(value: Any) -> Any:
 # Tests marked "page" import what the extra of that name brings; without it there is nothing to collect.
 if importlib.util.find_spec("playwright") is None:
     collect_ignore = ["integration/test_dashboard_page.py"]
+    collect_ignore_glob = ["integration/test_page_*.py"]

@@ -29,7 +29,7 @@ class NoPane(CoorddError):
 Examples:
   coordctl goto api-3
   coordctl goto api-3 --print           only the command that goes there
-  who=$(coordctl agents --json | jq -r 'first(.agents[] | select(.activity == "waiting")).agent_id')
+  who=$(coordctl agents --activity waiting --json | jq -r '.agents[0].agent_id')
   coordctl goto "$who"                  to the first that waits for you
 
 \b
