@@ -12,7 +12,7 @@ from coordd.cli.doctor.access import READ_ALL, Credentials, user_of
 from coordd.cli.doctor.findings import Finding
 from coordd.config.layout import Layout
 from coordd.dashboard.listen import DEFAULT, BadAddress, parse_address
-from coordd.errors import InstallError
+from coordd.errors import ConfigError, InstallError
 from coordd.installer import alerts
 from coordd.installer.answering import DEADLINE, ServiceAddress, version_behind, wait_for_answer
 from coordd.installer.configuration import configured, default_text, missing_in
@@ -71,7 +71,7 @@ class Installation:
             check_packages(asked=self.wanted.dashboard)
         if self.wanted.alerts:
             alerts.check_apprise(self.layout)
-        configured(self.layout, self._environ())
+        self._check_configuration(dry_run=dry_run)
         preparing = [*manager.accounts(COORDD), *self._configuration()]
         accounts = {one: manager.accounts(one) for one in services if one != COORDD}
         if dry_run:
@@ -103,6 +103,15 @@ class Installation:
         if ALERT in services:
             self._tell_alerts()
         self._tell_next(services)
+
+    def _check_configuration(self, *, dry_run: bool) -> None:
+        """Raise ConfigError where the configuration cannot be used; who only asks may not read it."""
+        try:
+            configured(self.layout, self._environ())
+        except ConfigError as error:
+            if not dry_run or not isinstance(error.__cause__, PermissionError):
+                raise
+            self.say(f"unchecked  {self.layout.config_file}, which you may not read")
 
     def _configuration(self) -> list[Step]:
         system = self.wanted.scope == "system"

@@ -22,8 +22,17 @@ def test_the_dry_run_tells_everything_and_does_nothing(machine: Box) -> None:
     assert "would write /etc/systemd/system/coordd.service" in said
     assert "would run systemctl restart coordd.service" in said
     assert machine.path("/etc/systemd/system/coordd.service").exists() == before
-    # and needs no right to anything
+    # and needs no right to anything, nor to a configuration that is there
     assert machine.run("coordd", "service", "install", "--system", "--dry-run", user="carol")
+    there = machine.path("/etc/coordd/coordd.toml").exists()
+    machine.shell(
+        "install -d -m 0755 /etc/coordd; cd /etc/coordd;"
+        "[ -e coordd.toml ] || install -m 0600 /dev/null coordd.toml"
+    )
+    said = machine.run("coordd", "service", "install", "--system", "--dry-run", user="carol")
+    assert "unchecked  /etc/coordd/coordd.toml, which you may not read" in said
+    if not there:
+        machine.shell("rm /etc/coordd/coordd.toml; rmdir --ignore-fail-on-non-empty /etc/coordd")
 
 
 def test_it_runs_is_enabled_and_belongs_to_itself(box: Box) -> None:
