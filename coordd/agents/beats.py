@@ -189,6 +189,8 @@ def _unrecorded_beat(
     after = recorded + (ROUNDED if restored.shared else 0.0015)
     if known and restored.wall is not None:
         after = max(after, restored.wall + FUTURE)
+    if restored.ended is not None:  # what it did before it ended is no life, whatever of it was recorded
+        after = max(after, restored.ended)
     beats = []
     for _, sign in _traced(traces):
         if sign.local is not None and _same_instant(sign.local, recorded):

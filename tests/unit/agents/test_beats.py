@@ -359,3 +359,11 @@ def test_a_beat_that_another_source_recorded_in_whole_seconds_is_no_new_one() ->
     restored = Restored(wall=T0, seen=T0, shared=True)
     later = beat_after_restart(last, restored, traces(beat(T0 + 1.1, T0 + 1.1)), reading(T0 + 20))
     assert later is not None and later.wall == T0 + 1.1
+
+
+def test_what_was_before_its_recorded_end_brings_no_agent_back() -> None:
+    last = LastBeat(T0, 0.0, T0)  # by a registration that was written anew since
+    for at, counts in ((T0 + 0.002, False), (T0 + 2.9, False), (T0 + 3.1, True)):
+        restored = Restored(wall=T0 + 4, seen=T0, ended=T0 + 3)
+        found = beat_after_restart(last, restored, traces(beat(T0 - 0.1, at)), reading(T0 + 20))
+        assert (found is not None) == counts, at
