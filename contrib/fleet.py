@@ -413,6 +413,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _sessions(parsed: argparse.Namespace) -> Sessions:
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
     from fleet_sessions import FATES, Sessions  # it needs /proc
 
     return Sessions(

@@ -379,10 +379,11 @@ def test_a_control_socket_that_is_removed_comes_back(project: Project, tmp_path:
     with watching(project, tmp_path) as coordd:
         coordd.socket.unlink()
         eventually(lambda: coordd.rpc("ping")["pid"] == coordd.pid)
-        shutil.rmtree(coordd.socket.parent)  # what `git clean -fdX` does
+        # what `git clean -fdX` does; coordd may be quicker than that
+        eventually(lambda: shutil.rmtree(coordd.socket.parent) is None, what="the folder is removed")
         eventually(lambda: coordd.rpc("ping")["pid"] == coordd.pid)
         assert (coordd.socket.parent / ".gitignore").read_text() == "*\n"
-        eventually(lambda: [e["kind"] for e in project.records("event")].count("socket.recreated") == 2)
+        eventually(lambda: [e["kind"] for e in project.records("event")].count("socket.recreated") >= 2)
         assert coordd.stop() == 0
         assert not coordd.socket.exists()
 
