@@ -16,7 +16,7 @@ class Calls:
         return os.open(name, flags, 0o600, dir_fd=directory)
 
     def append_to(self, name: str, directory: int) -> int:
-        """Open a file in a directory for appending; made where there is none. No link is followed."""
+        """Open a file in a directory for appending; create it if it does not exist, and follow no link."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(name, flags, 0o600, dir_fd=directory)
 

@@ -44,7 +44,7 @@ class Condition:
     """One thing that may be told.
 
     ``since`` is epoch seconds, None where it is not known. ``text`` says what in words without a subject.
-    ``name`` and ``project`` are those of the agent, None where there is none or it is not known yet.
+    ``name`` and ``project`` are those of the agent; None where it has none, or nobody has told it yet.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Condition:
 
 
 def of_entry(entry: Mapping[str, Any]) -> Condition | None:
-    """Return the condition that an entry of ``attention`` is; None for one that is none."""
+    """Return an entry of ``attention`` as a condition; None if the entry lacks what a condition needs."""
     kind, subject, workspace = entry.get("kind"), entry.get("subject"), entry.get("workspace")
     if not isinstance(kind, str) or kind not in ATTENTION or not isinstance(subject, str):
         return None

@@ -236,7 +236,7 @@ class Feed:
         self._changed()
 
     async def _watch(self, link: Link) -> None:
-        """Ask the daemon for a word when none has come for long; close the link if there is none."""
+        """Ping the daemon after a long silence; close the link if it does not answer."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(max(link.heard + self._silence - loop.time(), 0.1))

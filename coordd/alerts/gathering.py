@@ -96,7 +96,7 @@ class Gathering:
         self.kept, self.uncounted = False, 0
 
     def change(self, rule: Rule) -> None:
-        """Go on with a rule that is another one by now; what it does not tell any more is forgotten."""
+        """Go on with a changed rule; forget what it no longer tells."""
         self.rule = rule
         for slot, track in list(self.tracks.items()):
             one = track.condition

@@ -57,7 +57,7 @@ class Entry:
 class Message:
     """What one rule tells at once.
 
-    ``id`` is the same however often it is sent; ``again`` says that nobody knows whether it was sent before.
+    ``id`` is the same however often it is sent; ``again`` says that it may have been sent before.
     ``entries`` are the first :data:`LISTED` of ``count``.
     """
 

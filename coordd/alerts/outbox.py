@@ -3,7 +3,7 @@
 The steps of a parcel, one for each of its actions, and what a kill -9 after each of them means::
 
     in the state that is on disk      the action is done after the next start
-    the intent is in the journal      it is done again, and the message says so: nobody knows how it went
+    the intent is in the journal      it is done again, and the message says that it may have been told
     the outcome is in the journal     it is not done again
 
 Pure state. A parcel is a message and the actions that have not told it; :data:`MOST` of them are kept, and of
@@ -125,7 +125,7 @@ class Outbox:
 
     @classmethod
     def from_document(cls, document: object) -> Outbox:
-        """Return what a document holds; what in it is none is passed over."""
+        """Return the parcels of a document; entries that cannot be read are passed over."""
         outbox = cls()
         whole = as_dict(document)
         for one in dicts(whole.get("told")):

@@ -4,7 +4,7 @@
 
     state      sent when                                   message
     ready      lock, state and control socket are had      READY=1, STATUS=
-    changed    the status line is another one              STATUS=
+    changed    the status line has changed                 STATUS=
     alive      a third of the watchdog's interval passed   WATCHDOG=1
     reloading  the rules are read again                    RELOADING=1, then READY=1
     stopping   the end begins                              STOPPING=1
@@ -45,7 +45,7 @@ class Supervision:
             self._notifier.send(sdnotify.ready(self._last))
 
     def changed(self) -> None:
-        """Tell the status line if it is another one."""
+        """Tell the status line if it has changed."""
         if self._status is None or isinstance(self._notifier, NoNotifier):
             return
         line = self._status()

@@ -40,7 +40,7 @@ class Target:
         """Return a connected client.
 
         Raises:
-            ClientError: there is none.
+            ClientError: the daemon does not answer, or refuses.
         """
         locations = self.locations()
         client = find_daemon(locations, TIMEOUT, environ=self._environ, cwd=self._cwd)

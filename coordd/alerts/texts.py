@@ -27,7 +27,7 @@ _WHO = 40
 _TITLE = 200
 
 AGAIN = "This may have been told before: coordd-alert came to no orderly end while it was told."
-"""The last line of a message of which nobody knows whether it was told."""
+"""The last line of a message that may have been told already."""
 
 _SHORT = {
     "waiting": "waits",
@@ -101,7 +101,7 @@ def trial(rule: Rule, *, serial: int, now: Moment, host: str) -> Message:
 
 
 def again(message: Message) -> Message:
-    """Return a message of which nobody knows whether it was told, marked as such."""
+    """Return a message that may have been told already, marked as such."""
     text = message.text if message.text.endswith(AGAIN) else f"{message.text}\n{AGAIN}"
     return Message(
         id=message.id,

@@ -23,7 +23,7 @@ def parse_place(text: str) -> Place:
     """Return the place that a text names.
 
     Raises:
-        ValueError: the text is none; the message says what it has to be.
+        ValueError: the text cannot be used; the error says what was expected.
     """
     run, _, seq = text.rpartition(":")
     if not run or len(text) > LONGEST or not (seq.isascii() and seq.isdigit() and len(seq) <= _DIGITS):

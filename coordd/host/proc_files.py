@@ -84,7 +84,7 @@ def parse_stat(content: bytes) -> Stat:
 
 
 def image_by(stat: Stat) -> int:
-    """Return a number that is another one once a process runs another program."""
+    """Return a number that changes when a process begins to run another program."""
     # the stack of another user's process may not be seen: then the name has to tell
     return hash((stat.start, stat.stack, "" if stat.kernel else stat.name))
 

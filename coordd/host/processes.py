@@ -96,7 +96,7 @@ def start_at(wall: float) -> int:
 
 
 def image_of(pid: int) -> int | None:
-    """Return a number that is another one once a process runs another program; None: it cannot be told."""
+    """Return a number that changes when a process begins to run another program; None if unreadable."""
     return system.image_of(pid)
 
 

@@ -77,7 +77,7 @@ def start_of(pid: int, *, proc: str = PROC) -> int | None:
 
 
 def image_of(pid: int, *, proc: str = PROC) -> int | None:
-    """Return a number that is another one once a process runs another program; None: it cannot be told."""
+    """Return a number that changes when a process begins to run another program; None if unreadable."""
     try:
         return image_by(parse_stat(_read(f"{proc}/{pid}/stat")))
     except (OSError, ValueError):

@@ -205,7 +205,7 @@ class Lineage:
         return next((owners[one] for one in said if one in owners), next(reversed(owners.values()), None))
 
     def _may_be_known(self, process: Process, kind: str | None) -> bool:
-        """Return whether a living agent may have started it, in a session that nobody knows."""
+        """Return whether a living agent may have started it in a session that is not known."""
         return any(
             root.start <= process.start and not kinds.isdisjoint((kind, None))
             for root, kinds in self._changed.items()

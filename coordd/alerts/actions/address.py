@@ -30,7 +30,7 @@ def address_of(url: str) -> Address:
     """Return the parts of an address.
 
     Raises:
-        ValueError: it is none; the text does not repeat it.
+        ValueError: the text is not an address of http or https; the error does not repeat that secret.
     """
     from urllib.parse import quote, unquote, urlsplit
 

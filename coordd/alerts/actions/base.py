@@ -12,7 +12,7 @@ from coordd.alerts.message import Message
 
 
 class ActionFailed(Exception):
-    """A message that was not told, or nobody knows; the text says why, in words and without secrets."""
+    """A message was not told, or may not have been; the text says why, without secrets."""
 
 
 class Action(Protocol):
@@ -28,7 +28,7 @@ class Action(Protocol):
         Cancelled, it kills what it has started.
 
         Raises:
-            ActionFailed: it was not told, or nobody knows.
+            ActionFailed: it was not told, or may not have been.
         """
 
     def check(self) -> str | None:

@@ -137,7 +137,7 @@ def _found(name: str, environ: Mapping[str, str]) -> str:
     Where its file system hangs, this thread does, before anything is forked.
 
     Raises:
-        CannotStart: it is none.
+        CannotStart: the file is not a program that can be run.
     """
     if (trouble := programs.trouble_with(name, environ)) is not None:
         raise CannotStart(trouble)

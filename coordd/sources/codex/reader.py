@@ -23,6 +23,7 @@ from coordd.sources.codex.sessions import Sessions
 from coordd.sources.sessions.home_calls import HomeUnreadable
 from coordd.sources.sessions.keyed import SessionKey
 from coordd.sources.sessions.reader import Reader, Shown
+from coordd.sources.sessions.reader import Told as HomeTold
 from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.watch import APPEARED, FOLLOW, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
 from coordd.util import inotify as ino
@@ -36,17 +37,8 @@ _ROLLOUT = MODIFY | ino.CLOSE_WRITE | GONE | ONCE | FOLLOW
 _FOLDER = APPEARED | GONE | ino.ONLYDIR
 
 
-class Told(Protocol):
+class Told(HomeTold, Protocol):
     """What the watches of a home tell; each method is called on the loop."""
-
-    def home_changed(self, mask: int, name: str) -> None:
-        """Note an event in the home itself."""
-
-    def folder_changed(self, mask: int, name: str) -> None:
-        """Note an event in ``sessions/``, or in a folder below it."""
-
-    def lock_changed(self, mask: int, name: str) -> None:
-        """Note that a session was locked, or is no longer."""
 
     def rollout_changed(self, key: SessionKey) -> None:
         """Note that a rollout changed, or was closed."""

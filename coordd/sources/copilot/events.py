@@ -44,7 +44,7 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
     data: Data | None = None
 
     def time_by(self, wall: float) -> float | None:
-        """Return the event's time in epoch seconds; None where there is none, or it cannot be one now."""
+        """Return the event's time in epoch seconds; None if it is absent, or cannot be a time of now."""
         return time_of(self.timestamp, wall)
 
 
@@ -92,7 +92,7 @@ _TELEMETRY = msgspec.json.Decoder(_Telemetry)
 
 
 def decode(line: bytes) -> Event | None:
-    """Return an event; None for what is none. Where its data is not understood, that counts as absent."""
+    """Decode an event; None if the line is not one. Data that is not understood counts as absent."""
     try:
         return _EVENT.decode(line)
     except FAILED:

@@ -24,7 +24,7 @@ class Head(NamedTuple):
 
 
 def read_head(path: str, wall: float) -> Head | None:
-    """Return the head of a session; None while there is none, or its line is not whole.
+    """Return the head of a session; None until its first line is written whole.
 
     Raises:
         Malformed: it is no regular file.

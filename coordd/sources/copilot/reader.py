@@ -20,6 +20,7 @@ from coordd.sources.copilot.transcript import TranscriptReducer
 from coordd.sources.sessions.home_calls import HomeUnreadable
 from coordd.sources.sessions.keyed import SessionKey
 from coordd.sources.sessions.reader import Reader, Shown
+from coordd.sources.sessions.reader import Told as HomeTold
 from coordd.sources.sessions.restored import Known
 from coordd.sources.sessions.transcript_file import TranscriptFile
 from coordd.sources.sessions.watch import APPEARED, GONE, MODIFY, ONCE, VANISHED, Tell, Watch
@@ -34,17 +35,8 @@ _FOLDER = APPEARED | GONE | ino.ONLYDIR
 _EVENTS = MODIFY | ino.CLOSE_WRITE | GONE | ONCE
 
 
-class Told(Protocol):
+class Told(HomeTold, Protocol):
     """What the watches of a home tell; each method is called on the loop."""
-
-    def home_changed(self, mask: int, name: str) -> None:
-        """Note an event in the home itself."""
-
-    def folder_changed(self, mask: int, name: str) -> None:
-        """Note an event in the folder that holds those of all sessions."""
-
-    def lock_changed(self, mask: int, name: str) -> None:
-        """Note that the folder of a session was locked, or is no longer."""
 
     def session_changed(self, session_id: str) -> None:
         """Note that something of a session changed."""

@@ -118,7 +118,7 @@ class HookFolder:
 
 
 def _unlike_a_hook(state: os.stat_result) -> str | None:
-    """Return why a file is none that a hook has left, None for one that may be."""
+    """Return why a file cannot have been left by a hook; None if it may have been."""
     if not stat.S_ISREG(state.st_mode):
         return irregular(state.st_mode) or "no file"
     return None if state.st_size == 0 else "not empty, as all that hooks leave is"

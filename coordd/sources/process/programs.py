@@ -254,7 +254,7 @@ def program_of(words: Sequence[bytes]) -> Program | None:
 
 
 def _first_words(words: Sequence[str], row: Program) -> tuple[str, str]:
-    """Return the first word that is no option's, and the next; "" where there is none before a prompt."""
+    """Return the first word that belongs to no option, and the next; "" if a prompt comes before it."""
     following = iter(words)
     for word in following:
         if word in VALUED or word in row.valued:

@@ -22,7 +22,7 @@ _ANY = msgspec.json.Decoder()
 
 
 def time_of(written: object, wall: float) -> float | None:
-    """Return a written time in epoch seconds; None where there is none, or it cannot be one now."""
+    """Return a written time in epoch seconds; None if it is absent, or cannot be a time of now."""
     if not isinstance(written, str):
         return None
     at = epoch_of(written)
@@ -40,7 +40,7 @@ def text_of(value: object, limit: int = 256) -> str | None:
 
 
 def count_of(value: object) -> int:
-    """Return a number of tokens; 0 for what is none."""
+    """Return a number of tokens; 0 for anything that is not a count."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
@@ -53,5 +53,5 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
 
 
 def any_of(raw: msgspec.Raw) -> object:
-    """Return what is in raw JSON, whatever it is; None for nothing, and for what is none."""
+    """Decode raw JSON of any type; None if it is empty or malformed."""
     return decoded(_ANY, raw)

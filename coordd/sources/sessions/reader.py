@@ -23,6 +23,19 @@ class Shown(NamedTuple):
     wanted: Callable[[Place], bool]
 
 
+class Told(Protocol):
+    """What the watches of a home tell, of every kind; each method is called on the loop."""
+
+    def home_changed(self, mask: int, name: str) -> None:
+        """Note an event in the home itself."""
+
+    def folder_changed(self, mask: int, name: str) -> None:
+        """Note an event in a folder in which sessions appear."""
+
+    def lock_changed(self, mask: int, name: str) -> None:
+        """Note that a session was locked, or is no longer."""
+
+
 class Live(Protocol):
     """One session: ``place`` is where it works, ``workspace`` where coordd's last run has shown it.
 
