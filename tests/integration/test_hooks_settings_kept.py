@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from settings_user import User
 
+from coordd.cli.hooks.acting import owner_among
 from coordd.cli.hooks.entries import ENTRIES
+from coordd.cli.hooks.places import Settings
+from coordd.cli.hooks.settings_file import HooksError, read, replace
 
 CONTENT = b'\xef\xbb\xbf{\r\n  "model": "opus"\r\n}'
 ACL, DEFAULT_ACL = "system.posix_acl_access", "system.posix_acl_default"
@@ -197,13 +200,61 @@ def test_root_is_sent_to_whose_home_it_is(user: User) -> None:
     assert user.files() == before
 
 
-@pytest.mark.root
-def test_what_root_makes_in_a_project_is_its_owners(user: User, tmp_path: Path) -> None:
-    """As in a container whose root works in a project of the host's user."""
-    project = tmp_path / "app"
+@pytest.fixture
+def theirs(open_directory: Path) -> Path:
+    """A project of another user's, as a container has it whose root works in a project of the host's user."""
+    project = open_directory / "app"
     project.mkdir()
     os.chown(project, 65534, 65534)
-    user.ctl("-w", str(project), "hooks", "install", "--project")
-    for path in (project / ".claude", project / ".claude/settings.local.json"):
+    return project
+
+
+@pytest.mark.root
+def test_what_root_makes_in_a_project_is_its_owners(user: User, theirs: Path) -> None:
+    user.ctl("-w", str(theirs), "hooks", "install", "--project")
+    for path in (theirs / ".claude", theirs / ".claude/settings.local.json"):
         assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
-    assert stat.S_IMODE((project / ".claude/settings.local.json").stat().st_mode) & 0o600 == 0o600
+    assert stat.S_IMODE((theirs / ".claude/settings.local.json").stat().st_mode) & 0o600 == 0o600
+    user.ctl("-w", str(theirs), "hooks", "uninstall", "--project")
+    assert not (theirs / ".claude/settings.local.json").exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("there", [None, b"{}"])
+def test_root_follows_no_link_that_the_owner_of_a_project_puts_there_meanwhile(
+    theirs: Path, open_directory: Path, there: bytes | None
+) -> None:
+    """Between reading and writing the folder becomes a link to what root alone may write to."""
+    roots = open_directory / "roots"
+    roots.mkdir()
+    if there is not None:
+        for folder in (theirs / ".claude", roots):
+            folder.mkdir(exist_ok=True)
+            (folder / "settings.local.json").write_bytes(there)
+        for path in (theirs / ".claude", theirs / ".claude/settings.local.json"):
+            os.chown(path, 65534, 65534)
+    one = Settings(
+        f"{theirs}/.claude/settings.local.json", str(theirs), owner_among((str(theirs), f"{theirs}/.claude"))
+    )
+    file = read(one.path, within=one.within, owner=one.owner)
+    if there is not None:
+        (theirs / ".claude").rename(theirs / "was")
+    (theirs / ".claude").symlink_to(roots)
+    with pytest.raises(HooksError, match="cannot be written as uid 65534, whose it is: Permission denied"):
+        replace(file, b'{"hooks": {}}')
+    assert os.geteuid() == 0
+    assert {path.name: path.read_bytes() for path in roots.iterdir()} == (
+        {} if there is None else {"settings.local.json": there}
+    )
+
+
+@pytest.mark.root
+def test_root_reads_no_file_of_its_own_for_the_owner_of_a_project(user: User, theirs: Path) -> None:
+    (theirs / ".claude").mkdir()
+    secret = theirs / "secret.json"
+    secret.write_bytes(b"{}")
+    secret.chmod(0o600)
+    (theirs / ".claude/settings.local.json").symlink_to(secret)
+    said = user.ctl("-w", str(theirs), "hooks", "install", "--project", code=1)
+    assert "cannot be read as uid 65534, whose it is: Permission denied" in said
+    assert secret.read_bytes() == b"{}"

@@ -148,7 +148,7 @@ def _each(chosen: Sequence[Settings], act: Callable[[SettingsFile], str]) -> int
     failed = 0
     for one in chosen:
         try:
-            say(f"{_short(one.path)}: {act(read(one.path, within=one.within))}")
+            say(f"{_short(one.path)}: {act(read(one.path, within=one.within, owner=one.owner))}")
         except HooksError as error:
             complain(str(error))
             failed = 1

@@ -7,6 +7,7 @@ import pwd
 from typing import TYPE_CHECKING, NamedTuple
 
 from coordd.cli.common import BadUsage
+from coordd.cli.hooks.acting import Owner, owner_among
 from coordd.cli.hooks.settings_file import HooksError
 from coordd.errors import CoorddError
 from coordd.protocol.paths import workspace_above
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class Settings(NamedTuple):
-    """A settings file; ``within`` is the canonical path that no link to it may lead out of."""
+    """A settings file; ``within`` is the canonical path that no link to it may lead out of.
+
+    ``owner`` is whose rights it is touched with, None for those of this process.
+    """
 
     path: str
     within: str | None = None
+    owner: Owner | None = None
 
 
 def check_user(environ: Mapping[str, str], command: str, *, writes: bool = True) -> None:
@@ -85,7 +90,9 @@ def of_project(target: DaemonTarget) -> Settings:
     if directory is None or not os.path.isdir(directory):
         raise BadUsage(f"-w {escape(str(target.directory))}: there is no such directory.")
     root = os.path.realpath(_root_of(directory))
-    return Settings(os.path.join(root, ".claude", "settings.local.json"), root)
+    folder = os.path.join(root, ".claude")
+    path = os.path.join(folder, "settings.local.json")
+    return Settings(path, root, owner_among((root, folder, path)))
 
 
 def _root_of(directory: str) -> str:

@@ -39,25 +39,10 @@ def write_new(path: str, content: bytes, mode: int) -> None:
 
 
 def write_first(path: str, content: bytes, mode: int, *, check: Callable[[], None]) -> None:
-    """Write a file that did not exist, as :func:`replace_content` replaces one.
+    """Write a file that did not exist, as :func:`replace_content` replaces one."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
 
-    What root makes in a folder of somebody else's belongs to that one.
-    """
-    folder = os.path.dirname(path)
-    made = []
-    while not os.path.lexists(folder):
-        made.append(folder)
-        folder = os.path.dirname(folder)
-    owner = os.stat(folder)
-    given = os.geteuid() == 0 and owner.st_uid != 0
-    for one in reversed(made):
-        os.mkdir(one)
-        if given:
-            os.chown(one, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-    def finish(descriptor: int) -> bool:
-        if given:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    def finish(_descriptor: int) -> bool:
         check()
         return True
 

@@ -12,6 +12,7 @@ import os
 import stat
 from typing import NamedTuple
 
+from coordd.cli.hooks.acting import Owner, acting_as
 from coordd.cli.hooks.replacing import replace_content, write_first
 from coordd.errors import CoorddError
 from coordd.util.directories import sync_directory
@@ -30,13 +31,15 @@ class SettingsFile(NamedTuple):
     """A settings file as it was read.
 
     ``path`` is as people know it, ``target`` where it lies once links are followed. ``content``, and its stat
-    ``state``, are None where the file does not exist.
+    ``state``, are None where the file does not exist. ``owner`` is whose rights it is touched with, None for
+    those of this process.
     """
 
     path: str
     target: str
     content: bytes | None
     state: os.stat_result | None
+    owner: Owner | None = None
 
     @property
     def text(self) -> str:
@@ -49,16 +52,25 @@ class SettingsFile(NamedTuple):
             ) from error
 
 
-def read(path: str, *, within: str | None = None) -> SettingsFile:
+def read(path: str, *, within: str | None = None, owner: Owner | None = None) -> SettingsFile:
     """Read a settings file.
 
     Args:
         path: its path, which may be a link.
         within: a canonical path that a link may not lead out of: a clone may come with links.
+        owner: whose rights it is read with, and replaced with later; None: those of this process.
 
     Raises:
         HooksError: it cannot be read, or is no file.
     """
+    try:
+        with acting_as(owner):
+            return _read(path, within)._replace(owner=owner)
+    except OSError as error:
+        raise HooksError(f"{escape(path)} cannot be read{_as(owner)}: {_words(error)}") from error
+
+
+def _read(path: str, within: str | None) -> SettingsFile:
     target = os.path.realpath(path)
     if within is not None and os.path.commonpath([target, within]) != within:
         raise HooksError(f"{escape(path)} is a link out of its project, to {escape(target)}: not touched")
@@ -71,8 +83,6 @@ def read(path: str, *, within: str | None = None) -> SettingsFile:
         return SettingsFile(path, target, read_file(target, MAX_SIZE), state)
     except FileNotFoundError:
         return SettingsFile(path, target, None, None)
-    except OSError as error:
-        raise HooksError(f"{escape(path)} cannot be read: {_words(error)}") from error
 
 
 def replace(file: SettingsFile, content: bytes | None) -> None:
@@ -84,22 +94,28 @@ def replace(file: SettingsFile, content: bytes | None) -> None:
     shown = escape(file.path)
     if file.state is not None and not file.state.st_mode & 0o222:
         raise HooksError(f"{shown} is read-only; to have it changed: chmod u+w {shell_word(file.path)}")
-    folder = os.path.dirname(file.target)
     try:
-        if file.state is not None:
-            _check_right(file.target)
-        if content is None:
-            _check_unchanged(file)
-            os.unlink(file.target)
-        else:
-            _write(file, content)
-        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            sync_directory(directory)
-        finally:
-            os.close(directory)
+        with acting_as(file.owner):
+            _replace(file, content)
     except OSError as error:
-        raise HooksError(f"{shown} cannot be written: {_words(error)}; it is as it was") from error
+        raise HooksError(
+            f"{shown} cannot be written{_as(file.owner)}: {_words(error)}; it is as it was"
+        ) from error
+
+
+def _replace(file: SettingsFile, content: bytes | None) -> None:
+    if file.state is not None:
+        _check_right(file.target)
+    if content is None:
+        _check_unchanged(file)
+        os.unlink(file.target)
+    else:
+        _write(file, content)
+    directory = os.open(os.path.dirname(file.target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_directory(directory)
+    finally:
+        os.close(directory)
 
 
 def _write(file: SettingsFile, content: bytes) -> None:
@@ -114,7 +130,7 @@ def _write(file: SettingsFile, content: bytes) -> None:
 
 def _check_right(target: str) -> None:
     """Check that a file may be written: renaming another one over it asks for no such right."""
-    if not os.access(target, os.W_OK):
+    if not os.access(target, os.W_OK, effective_ids=True):
         number = errno.EROFS if os.statvfs(target).f_flag & os.ST_RDONLY else errno.EACCES
         raise OSError(number, os.strerror(number))
 
@@ -128,6 +144,10 @@ def _check_unchanged(file: SettingsFile) -> None:
         now = None
     if now != file.content:
         raise HooksError(f"{escape(file.path)} was changed by somebody just now; try again")
+
+
+def _as(owner: Owner | None) -> str:
+    return "" if owner is None else f" as uid {owner.uid}, whose it is"
 
 
 def _words(error: OSError) -> str:
