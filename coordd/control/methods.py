@@ -6,9 +6,8 @@ rows of :meth:`Methods.table` are what ``describe`` answers, and what the README
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -18,22 +17,25 @@ from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.control.documents import Documents
 from coordd.control.history import HistoryParams, HistoryQueries
-from coordd.control.hub import Hub
-from coordd.control.pages import Limit, Pages
+from coordd.control.pages import Pages
+from coordd.control.params import (
+    AckParams,
+    GetParams,
+    ListParams,
+    PurgeParams,
+    SubscribeParams,
+    TasksParams,
+    parameters_of,
+)
 from coordd.control.peer import Peer
-from coordd.control.place import parse_place
 from coordd.control.reload import Reloader
 from coordd.control.rpc import Method, NoParams, Opened
+from coordd.control.subscribing import Subscribing
 from coordd.model import (
     RECORD_TOPICS,
-    TOPICS,
-    Activity,
     AgentView,
     OrphanView,
-    Status,
-    TaskState,
     TaskView,
-    Topic,
 )
 from coordd.protocol import jsonrpc
 from coordd.protocol.jsonrpc import Fault
@@ -41,72 +43,6 @@ from coordd.runtime.clocks import Moment
 from coordd.tasks.needs import Needs
 from coordd.tasks.views import TaskList, TaskPosition
 from coordd.util.timestamps import format_utc
-
-
-class ListParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``agents.list``."""
-
-    status: Status | None = None
-    activity: Activity | None = None
-    workspace: str | None = None
-    limit: Limit | None = None
-    cursor: str | None = None
-
-
-class GetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``agents.get``; the workspace "" means an agent that only Redis knows."""
-
-    agent_id: str
-    workspace: str | None = None
-
-
-class AckParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``attention.ack``: the id of an entry; None means all of them."""
-
-    entry: str | None = None
-
-
-class TasksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``tasks.list``."""
-
-    state: TaskState | None = None
-    workspace: str | None = None
-    limit: Limit | None = None
-    cursor: str | None = None
-
-
-class PurgeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``records.purge``: whose records go, or the number of a purge that was begun.
-
-    ``workspace`` is that of the agent, or its project; ``project`` a workspace or project with its worktrees.
-    """
-
-    agent_id: str | None = None
-    workspace: str | None = None
-    project: str | None = None
-    dry_run: bool = False
-    job: int | None = None
-
-
-class SubscribeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of ``subscribe``.
-
-    ``topics``: None means every topic; an empty list ends a subscription. ``since``: the place to go on from,
-    ``RUN:SEQ``. ``snapshot``: what the answer holds of it unless it goes on from there: ``all``, the
-    ``status`` alone, or ``none``.
-    """
-
-    topics: frozenset[Topic] | None = None
-    since: str | None = None
-    snapshot: Literal["all", "status", "none"] = "all"
-
-
-class Watch(Protocol):
-    """Make the notifications of a topic that is not one of records, while somebody follows it."""
-
-    def prepare(self, now: Moment) -> None:
-        """Tell what has changed up to now, or begin where nobody followed so far: a subscriber comes."""
-        ...
 
 
 class Purger(Protocol):
@@ -128,7 +64,7 @@ class Methods:
         store: AgentStore,
         documents: Documents,
         tasks: TaskList,
-        hub: Hub,
+        subscribing: Subscribing,
         history: HistoryQueries,
         reloader: Reloader,
         purger: Purger,
@@ -137,12 +73,11 @@ class Methods:
         forget: Callable[[AgentKey], Awaitable[None]],
         keep: Callable[[], Awaitable[None]],
         now: Callable[[], Moment],
-        watches: Mapping[Topic, Watch],
     ) -> None:
         self._store = store
         self._documents = documents
         self._tasks = tasks
-        self._hub = hub
+        self._subscribing = subscribing
         self._history = history
         self._reloader = reloader
         self._purger = purger
@@ -151,7 +86,6 @@ class Methods:
         self._forget = forget
         self._keep = keep
         self._now = now
-        self._watches = watches
         self._agents_list = Pages[ListParams, AgentKey](
             name="agents", position=AgentKey, look=self._agents, version=self._agents_version, now=now
         )
@@ -242,7 +176,11 @@ class Methods:
             "protocol": jsonrpc.PROTOCOL,
             "version": __version__,
             "methods": {
-                row.name: {"summary": row.summary, "params": _parameters(row.params), "control": row.control}
+                row.name: {
+                    "summary": row.summary,
+                    "params": parameters_of(row.params),
+                    "control": row.control,
+                }
                 for row in self.table().values()
             },
         }
@@ -338,40 +276,8 @@ class Methods:
         return msgspec.Raw(await self._history.query(params, peer))
 
     def subscribe(self, params: SubscribeParams, _peer: Peer) -> Opened:
-        """Return ``{"run", "seq", "timestamp", "topics", "resumed", …}``; what follows has a higher seq.
-
-        Resumed: ``missed``, how many notifications follow at once. Else ``reason``, why it is not (None: that
-        was not asked for), and the snapshot: ``status`` and ``agents``.
-        """
-        try:
-            place = None if params.since is None else parse_place(params.since)
-        except ValueError as error:
-            raise Fault(jsonrpc.INVALID_PARAMS, f"Invalid params: {error}", kind="params") from error
-        now = self._now()
-        topics = [topic for topic in TOPICS if params.topics is None or topic in params.topics]
-        for topic in topics:
-            if topic in self._watches:
-                self._watches[topic].prepare(now)
-        reason = None if place is None else self._hub.cannot_resume(topics, place)
-        after = place.seq if place is not None and reason is None else None
-        subscription = self._hub.subscribe(topics, after=after)
-        answer: dict[str, object] = {
-            "run": self._hub.run,
-            "seq": self._hub.seq if after is None else after,
-            "timestamp": format_utc(now.wall),
-            "topics": topics,
-            "resumed": after is not None,
-        }
-        if after is not None:
-            answer["missed"] = subscription.waiting
-        else:
-            answer["reason"] = reason
-            if params.snapshot != "none":
-                answer["status"] = self._documents.status(now)
-            if params.snapshot == "all":
-                shown = self._store.shown(now.mono, wall=now.wall)
-                answer["agents"] = [self._documents.agent(one, now) for one in shown]
-        return Opened(msgspec.Raw(msgspec.json.encode(answer)), subscription)
+        """Return ``{"run", "seq", "timestamp", "topics", "resumed", …}``; what follows has a higher seq."""
+        return self._subscribing.subscribe(params)
 
     def records_purge(self, params: PurgeParams, _peer: Peer) -> Awaitable[object]:
         """Return how far it is: ``job``, ``done``, ``lines``, ``files``, ``left``, and the like."""
@@ -408,19 +314,3 @@ class Methods:
                 workspaces=[agent.key.recorded_workspace for agent in found],
             )
         return found[0]
-
-
-def _parameters(params: type[msgspec.Struct]) -> list[dict[str, object]]:
-    return [
-        {"name": field.name, "type": _type_name(field.type), "required": field.required}
-        for field in msgspec.structs.fields(params)
-    ]
-
-
-def _type_name(kind: object) -> str:
-    schema = msgspec.json.schema(kind)
-    options = schema.get("anyOf", [schema])
-    names: list[str] = []
-    for option in options:
-        names += [json.dumps(value) for value in option["enum"]] if "enum" in option else [option["type"]]
-    return "|".join(names)

@@ -8,7 +8,6 @@ is imported only then.
 from __future__ import annotations
 
 import os
-import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from time import thread_time
@@ -21,16 +20,9 @@ from coordd.agents.key import AgentKey
 from coordd.agents.store import AgentStore
 from coordd.config.build import Config, public_url
 from coordd.config.file import ConfigSources
-from coordd.config.rights import Rights
 from coordd.control.attention_watch import AttentionWatch
-from coordd.control.connection import ConnectionLimits
-from coordd.control.documents import Documents, Identity
-from coordd.control.history import HistoryQueries
+from coordd.control.documents import Documents
 from coordd.control.hub import Hub
-from coordd.control.methods import Methods
-from coordd.control.rpc import Dispatcher
-from coordd.control.server import ControlServer
-from coordd.control.task_watch import TaskWatch
 from coordd.intake.agents import AgentIntake
 from coordd.intake.announcing import Announcer
 from coordd.intake.deadlines import DeadlineTimer
@@ -41,22 +33,21 @@ from coordd.intake.sources import Intake
 from coordd.intake.tasks import TaskIntake
 from coordd.intake.trace_log import TraceLog
 from coordd.model import OwnCost, SinkStatus, Topic
-from coordd.protocol.admission import allowed_connections
 from coordd.redislink.state import RedisState
 from coordd.runtime.clocks import LoopMonitor, Moment
 from coordd.runtime.schedule import Schedule, now
 from coordd.runtime.worker import Worker, renew_deadline
-from coordd.service.agent_parts import AgentFinders, agent_limits, reads_homes
+from coordd.service.agent_parts import AgentFinders, agent_limits
+from coordd.service.identity import identity_of
 from coordd.service.no_redis import NoRedis
 from coordd.service.ownership_check import OwnershipCheck
 from coordd.service.process_parts import ProcessParts
 from coordd.service.purging import Purging
+from coordd.service.record_sinks import record_sinks
 from coordd.service.reloading import Reloading
 from coordd.service.runtime_files import RuntimeFiles
+from coordd.service.socket_parts import make_server
 from coordd.service.supervision import Supervision
-from coordd.sinks.csv import CsvSink
-from coordd.sinks.held_folder import HeldFolder
-from coordd.sinks.jsonl import JsonlSink
 from coordd.sinks.last_run import LastRun, Memory
 from coordd.sinks.recorder import Recorder
 from coordd.sinks.upkeep import Upkeep
@@ -118,7 +109,7 @@ class Parts:
         writer, syncer = Worker("coordd-writer"), Worker("coordd-fsync")
         self.traces = Worker("coordd-traces", replaceable=True)
         self._hub = Hub(run=os.urandom(6).hex())
-        self.record_sinks = _record_sinks(config, runtime_files.rights)
+        self.record_sinks = record_sinks(config, runtime_files.rights)
         self.recorder = Recorder(
             sinks=self.record_sinks,
             writer=writer,
@@ -230,7 +221,7 @@ class Parts:
         )
         self.documents = Documents(
             store=self.store,
-            identity=_identity(sources, config, runtime_files, started, host),
+            identity=identity_of(sources, config, runtime_files, started, host),
             board=self.board,
             tasks=tasks,
             sinks=self._sink_statuses,
@@ -276,35 +267,22 @@ class Parts:
             redis=self.redis,
             keep=self.write_snapshot,
         )
-        methods = Methods(
+        self.server = make_server(
             orphans=self.processes.orphans.listed,
             store=self.store,
             documents=self.documents,
+            board=self.board,
             tasks=tasks,
             hub=self._hub,
-            history=HistoryQueries(
-                directory=config.storage.metrics_dir,
-                worker=Worker("coordd-history", replaceable=True),
-                now=now,
-                root=runtime_files.rights.root,
-            ),
+            schedule=self.schedule,
+            attention=self._attention_watch,
+            metrics_dir=config.storage.metrics_dir,
+            root=runtime_files.rights.root,
             reloader=self.reloading,
             purger=self.purging,
             needs=self.needs,
             forget=self._forget,
             keep=self._acknowledged,
-            now=now,
-            watches={
-                "attention": self._attention_watch,
-                "task": TaskWatch(board=self.board, tasks=tasks, hub=self._hub, schedule=self.schedule),
-            },
-        )
-        dispatcher = Dispatcher(methods=methods.table(), own_uid=os.geteuid())
-        self.server = ControlServer(
-            dispatch=dispatcher,
-            refusal=dispatcher.refusal,
-            limits=ConnectionLimits(connections=allowed_connections()),
-            own_uid=os.geteuid(),
         )
         self.last_run = LastRun(
             path=sources.layout.snapshot,
@@ -436,35 +414,6 @@ class Parts:
     def _workspaces(self, config: Config) -> tuple[str, ...]:
         """Return the workspaces to watch; the mode is that of the start: changing it needs a restart."""
         return () if self._mode == "redis" else config.coordination.workspaces
-
-
-def _record_sinks(config: Config, rights: Rights) -> tuple[JsonlSink, CsvSink]:
-    storage = config.storage
-    metrics = HeldFolder.of(storage.metrics_dir, rights)
-    # One directory for both is held once, or each would take the other's work for a stranger's.
-    same = os.path.abspath(storage.log_dir) == metrics.path
-    logs = metrics if same else HeldFolder.of(storage.log_dir, rights)
-    jsonl = JsonlSink(folder=metrics, random=random.random, backlog=storage.backlog)
-    return jsonl, CsvSink(folder=logs, random=random.random, backlog=storage.backlog)
-
-
-def _identity(
-    sources: ConfigSources, config: Config, runtime_files: RuntimeFiles, started: Moment, host: str
-) -> Identity:
-    path = sources.path
-    return Identity(
-        host=host,
-        pid=os.getpid(),
-        started=started,
-        layout=sources.layout.name,
-        config_file=path if os.path.exists(path) else None,
-        socket=runtime_files.socket_path,
-        metrics_dir=config.storage.metrics_dir,
-        log_dir=config.storage.log_dir,
-        reads_homes=reads_homes(sources.layout),
-        mode=config.coordination.mode,
-        start=runtime_files.start,
-    )
 
 
 def _make_sampler() -> Sampler:

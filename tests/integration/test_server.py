@@ -23,7 +23,7 @@ from waiting import PATIENCE, eventually, until
 
 from coordd.control.connection import ANSWERS_PER_TURN, ConnectionLimits
 from coordd.control.hub import Hub
-from coordd.control.methods import SubscribeParams
+from coordd.control.params import SubscribeParams
 from coordd.control.peer import Peer
 from coordd.control.rpc import Dispatcher, Method, NoParams, Opened
 from coordd.control.server import ControlServer
