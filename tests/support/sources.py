@@ -438,11 +438,88 @@ class ClaudeCodeDriver:
             await worker.run(os.getpid, deadline=5)
 
 
-class CodexDriver:
-    """A home of Codex; processes of that name hold its rollouts open."""
+class PlayedHomeDriver:
+    """A home of a coding agent whose processes hold what belongs to their sessions.
+
+    Args:
+        home: plays it.
+        finder: the type of what finds such homes.
+        folder: the name that a home of that kind has.
+    """
 
     hangs = keeps = beats = spoils = True
     stands_still = tasks = False
+
+    def __init__(self, home: Any, finder: Any, *, folder: str, announces: bool) -> None:
+        self.announces = announces
+        self.home = home
+        self.sessions: dict[str, Any] = {}
+        self.answers = threading.Event()
+        self.answers.set()
+        self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
+        self._deadline = sessions_source.READ_DEADLINE
+        self.finder = finder(
+            enabled=True,
+            homes=HomesWanted(configured=(str(home.path),), folder=folder, beside=False),
+            wanted=lambda _: True,
+            workspaces=lambda: (),
+            worker=self.workers[0],
+            places=self.workers[1],
+            watch=Watch() if announces else Watch(open_backend=_no_inotify),
+            process=self._look,
+            running=lambda: (),
+            remote=self._remote,
+        )
+
+    def _look(self, pid: int) -> ProcessFacts | None:
+        self.answers.wait(5)
+        return glance(pid)
+
+    def _remote(self, _path: str) -> None:
+        self.answers.wait(5)
+
+    def beat(self, agent_id: str, *_tasks: str) -> None:
+        if agent_id not in self.sessions:
+            self.sessions[agent_id] = self.home.session(agent_id)
+        self.sessions[agent_id].prompt(later())
+
+    def remove(self, agent_id: str) -> None:
+        self.sessions.pop(agent_id).exit()
+
+    def break_(self) -> None:
+        self.home.sessions.rename(self.home.path / "away")
+        self.home.sessions.symlink_to(self.home.path / "away")
+
+    def hang(self) -> None:
+        sessions_source.READ_DEADLINE = 0.3
+        self.answers.clear()
+
+    def mend(self) -> None:
+        away = self.home.path / "away"
+        if away.exists():
+            self.home.sessions.unlink()
+            away.rename(self.home.sessions)
+        self.answers.set()
+        sessions_source.READ_DEADLINE = self._deadline
+
+    def close(self) -> None:
+        self.mend()
+        self.home.close()
+        for worker in self.workers:
+            worker.close()
+
+    def stand_still(self, still: bool) -> None:
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        self.home.start(1)
+        for worker in self.workers:  # their threads are not the source's
+            await worker.run(os.getpid, deadline=5)
+
+
+class CodexDriver(PlayedHomeDriver):
+    """A home of Codex; processes of that name hold its rollouts open."""
+
     stray = (
         "nobody",
         7,
@@ -452,46 +529,13 @@ class CodexDriver:
     )
 
     def __init__(self, root: Path, *, announces: bool) -> None:
-        self.announces = announces
-        self.home = CodexHome(root)
-        self.sessions: dict[str, PlayedCodex] = {}
-        self.answers = threading.Event()
-        self.answers.set()
-        self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = sessions_source.READ_DEADLINE
-        self.finder = CodexFinder(
-            enabled=True,
-            homes=HomesWanted(configured=(str(root),), folder=".codex", beside=False),
-            wanted=lambda _: True,
-            workspaces=lambda: (),
-            worker=self.workers[0],
-            places=self.workers[1],
-            watch=Watch() if announces else Watch(open_backend=_no_inotify),
-            process=self._look,
-            running=lambda: (),
-            remote=self._remote,
-        )
+        super().__init__(CodexHome(root), CodexFinder, folder=".codex", announces=announces)
         self._held = codex_sessions.held_by
         codex_sessions.held_by = self._hold  # type: ignore[assignment]  # the same, once it answers
-
-    def _look(self, pid: int) -> ProcessFacts | None:
-        self.answers.wait(5)
-        return glance(pid)
 
     def _hold(self, seen: ProcessFacts, home: str, known: Any) -> object:
         self.answers.wait(5)
         return self._held(seen, home, known)
-
-    def _remote(self, _path: str) -> None:
-        self.answers.wait(5)
-
-    def beat(self, agent_id: str, *_tasks: str) -> None:
-        if agent_id not in self.sessions:
-            self.sessions[agent_id] = self.home.session(agent_id)
-        self.sessions[agent_id].prompt(later())
-
-    def remove(self, agent_id: str) -> None:
-        self.sessions.pop(agent_id).exit()
 
     def spoil(self, agent_id: str) -> None:
         if agent_id in self.sessions:
@@ -501,86 +545,24 @@ class CodexDriver:
         one.path.write_text("{\n")
         one.holder.tell("open", one.path)
 
-    def break_(self) -> None:
-        self.home.sessions.rename(self.home.path / "away")
-        self.home.sessions.symlink_to(self.home.path / "away")
-
-    def hang(self) -> None:
-        sessions_source.READ_DEADLINE = 0.3
-        self.answers.clear()
-
-    def mend(self) -> None:
-        away = self.home.path / "away"
-        if away.exists():
-            self.home.sessions.unlink()
-            away.rename(self.home.sessions)
-        self.answers.set()
-        sessions_source.READ_DEADLINE = self._deadline
-
     def close(self) -> None:
-        self.mend()
         codex_sessions.held_by = self._held
-        self.home.close()
-        for worker in self.workers:
-            worker.close()
-
-    def stand_still(self, still: bool) -> None:
-        raise NotImplementedError
-
-    async def begin(self) -> None:
-        self.home.start(1)
-        for worker in self.workers:  # their threads are not the source's
-            await worker.run(os.getpid, deadline=5)
+        super().close()
 
 
-class CopilotDriver:
+class CopilotDriver(PlayedHomeDriver):
     """A home of Copilot; processes of that name lock its folders."""
 
-    hangs = keeps = beats = spoils = True
-    stands_still = tasks = False
     stray = ("nobody", 7, copilot_source.SessionHint("nobody"), copilot_source.SessionHint("../nobody"))
 
     def __init__(self, root: Path, *, announces: bool) -> None:
-        self.announces = announces
-        self.home = CopilotHome(root)
-        self.sessions: dict[str, PlayedCopilot] = {}
-        self.answers = threading.Event()
-        self.answers.set()
-        self.workers = Worker("homes", replaceable=True), Worker("places", replaceable=True)
-        self._deadline = sessions_source.READ_DEADLINE
-        self.finder = CopilotFinder(
-            enabled=True,
-            homes=HomesWanted(configured=(str(root),), folder=".copilot", beside=False),
-            wanted=lambda _: True,
-            workspaces=lambda: (),
-            worker=self.workers[0],
-            places=self.workers[1],
-            watch=Watch() if announces else Watch(open_backend=_no_inotify),
-            process=self._look,
-            running=lambda: (),
-            remote=self._remote,
-        )
+        super().__init__(CopilotHome(root), CopilotFinder, folder=".copilot", announces=announces)
         self._lockers = copilot_sessions.lockers
         copilot_sessions.lockers = self._listed  # the same, once it answers
-
-    def _look(self, pid: int) -> ProcessFacts | None:
-        self.answers.wait(5)
-        return glance(pid)
 
     def _listed(self, folder: str) -> list[int]:
         self.answers.wait(5)
         return self._lockers(folder)
-
-    def _remote(self, _path: str) -> None:
-        self.answers.wait(5)
-
-    def beat(self, agent_id: str, *_tasks: str) -> None:
-        if agent_id not in self.sessions:
-            self.sessions[agent_id] = self.home.session(agent_id)
-        self.sessions[agent_id].prompt(later())
-
-    def remove(self, agent_id: str) -> None:
-        self.sessions.pop(agent_id).exit()
 
     def spoil(self, agent_id: str) -> None:
         if agent_id in self.sessions:
@@ -590,36 +572,9 @@ class CopilotDriver:
         one.path.mkdir()
         one.lock()
 
-    def break_(self) -> None:
-        self.home.sessions.rename(self.home.path / "away")
-        self.home.sessions.symlink_to(self.home.path / "away")
-
-    def hang(self) -> None:
-        sessions_source.READ_DEADLINE = 0.3
-        self.answers.clear()
-
-    def mend(self) -> None:
-        away = self.home.path / "away"
-        if away.exists():
-            self.home.sessions.unlink()
-            away.rename(self.home.sessions)
-        self.answers.set()
-        sessions_source.READ_DEADLINE = self._deadline
-
-    def stand_still(self, still: bool) -> None:
-        raise NotImplementedError
-
     def close(self) -> None:
-        self.mend()
         copilot_sessions.lockers = self._lockers
-        self.home.close()
-        for worker in self.workers:
-            worker.close()
-
-    async def begin(self) -> None:
-        self.home.start(1)
-        for worker in self.workers:  # their threads are not the source's
-            await worker.run(os.getpid, deadline=5)
+        super().close()
 
 
 class HooksDriver:
