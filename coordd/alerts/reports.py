@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from coordd.alerts.actions.base import Action
@@ -17,19 +17,22 @@ SCHEMA = 1
 FIRING = 1000
 """Things that are listed at most; ``firing_total`` counts all."""
 
+UNCHECKED = "it was not looked at in time: a file system does not answer, or the machine is slow"
+
 Actions = Mapping[str, Mapping[str, Action]]
+Checks = Mapping[str, Mapping[str, str | None]]
 
 
 def report(
     memory: Memory,
     *,
-    actions: Actions,
     now: Moment,
     daemon: Mapping[str, object],
     process: Mapping[str, object],
     problems: Sequence[str],
+    checks: Checks,
 ) -> dict[str, object]:
-    """Return the document as of a moment."""
+    """Return the document as of a moment; ``checks`` says which actions cannot work here."""
     engine = memory.engine
     listed = [
         (one, track)
@@ -42,7 +45,7 @@ def report(
         **process,
         "daemon": dict(daemon),
         "problems": list(problems),
-        "rules": [_rule(one, actions.get(one.rule.name, {}), now) for one in engine.gatherings],
+        "rules": [_rule(one, checks.get(one.rule.name, {}), now) for one in engine.gatherings],
         "firing": [_track(one.rule, track, now, memory) for one, track in listed[:FIRING]],
         "firing_total": len(listed),
         "told": [asdict(one) for one in reversed(memory.outbox.told)],
@@ -51,17 +54,29 @@ def report(
     }
 
 
+def checks_of(actions: Actions) -> Checks:
+    """Return why each action cannot work here, by rule and label; None if it can. Blocking."""
+    return {
+        name: {label: action.check() for label, action in theirs.items()} for name, theirs in actions.items()
+    }
+
+
+def unchecked(actions: Actions) -> Checks:
+    """Return the same where the look has not ended in time."""
+    return {name: dict.fromkeys(theirs, UNCHECKED) for name, theirs in actions.items()}
+
+
 def trouble_of(actions: Actions) -> list[str]:
-    """Return which actions cannot work here, a sentence each. Looks at files."""
+    """Return which actions cannot work here, a sentence each. Blocking: looks at files."""
     return [
         f"rule {name}, {label}: {trouble}"
-        for name, theirs in actions.items()
-        for label, trouble in _troubles(theirs.items())
+        for name, theirs in checks_of(actions).items()
+        for label, trouble in theirs.items()
         if trouble is not None
     ]
 
 
-def _rule(one: Gathering, actions: Mapping[str, Action], now: Moment) -> dict[str, object]:
+def _rule(one: Gathering, checks: Mapping[str, str | None], now: Moment) -> dict[str, object]:
     rule = one.rule
     until = None if rule.quiet is None else rule.quiet.until(now.wall)
     return {
@@ -73,12 +88,8 @@ def _rule(one: Gathering, actions: Mapping[str, Action], now: Moment) -> dict[st
         "quiet_until": None if until is None else _stamp(until),
         "every": rule.every,
         "finished_after": rule.finished_after,
-        "actions": [{"action": label, "problem": why} for label, why in _troubles(actions.items())],
+        "actions": [{"action": label, "problem": why} for label, why in checks.items()],
     }
-
-
-def _troubles(actions: Iterable[tuple[str, Action]]) -> list[tuple[str, str | None]]:
-    return [(label, action.check()) for label, action in actions]
 
 
 def _track(rule: Rule, track: Track, now: Moment, memory: Memory) -> dict[str, object]:

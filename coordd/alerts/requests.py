@@ -13,9 +13,10 @@ from coordd.alerts.memory import Memory
 from coordd.alerts.moment import now
 from coordd.alerts.mutes import Mute
 from coordd.alerts.outbox import Outcome, TellingRecord
-from coordd.alerts.reports import report
+from coordd.alerts.reports import checks_of, report, unchecked
 from coordd.alerts.rules import Rule
 from coordd.alerts.texts import trial
+from coordd.alerts.thread import Late, Thread
 from coordd.errors import CoorddError
 from coordd.protocol.jsonrpc import INVALID_PARAMS, SERVER_ERROR, Fault
 from coordd.util.text import number
@@ -23,6 +24,8 @@ from coordd.util.timestamps import format_utc
 
 Params = Mapping[str, Any]
 LONGEST_MUTE = 366 * 86400.0
+CHECK = 3.0
+"""Seconds in which it is looked at whether actions can work here: who asks waits for five."""
 
 
 class Requests:
@@ -50,6 +53,7 @@ class Requests:
         self._reload = reload
         self._save = save
         self._changed = changed
+        self._looks = Thread("checks")
 
     def table(self) -> dict[str, tuple[Handler, frozenset[str]]]:
         """Return the methods, each with the names of its parameters."""
@@ -63,10 +67,14 @@ class Requests:
 
     async def status(self, _params: Params) -> object:
         """Return the document of ``coordctl alerts --json``."""
-        feed = self._feed
+        feed, actions = self._feed, self._delivery.actions
+        try:
+            checks = await self._looks.run(lambda: checks_of(actions), within=CHECK)
+        except Late:
+            checks = unchecked(actions)
         return report(
             self._memory,
-            actions=self._delivery.actions,
+            checks=checks,
             now=now(),
             daemon={"socket": feed.path, "connected": feed.connected, "error": feed.trouble},
             process=self._process(),

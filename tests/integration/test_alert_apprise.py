@@ -140,3 +140,11 @@ def test_the_actions_load_neither_apprise_nor_tls() -> None:
     stub = "import sys; sys.modules['ssl'] = None; import asyncio; del sys.modules['ssl']\n"
     done = subprocess.run([sys.executable, "-c", stub + program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("scheme", ["foo", "nosuchservice"])
+def test_an_address_that_apprise_does_not_take_is_found_before_there_is_anything_to_tell(scheme: str) -> None:
+    why = AppriseAction(f"{scheme}://{SECRET}", environ=ENVIRON).check()
+    assert why is not None
+    assert "apprise does not take its address" in why
+    assert SECRET not in why

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 
+from coordd.alerts.actions.base import ActionFailed
 from coordd.alerts.actions.python_child import PythonChild
 from coordd.alerts.actions.shortening import shortened
 from coordd.alerts.actions.urgency import urgent
@@ -46,6 +47,7 @@ class AppriseAction:
         self.label = f"apprise {found[1].lower()}"
         self._url = url
         self._child = PythonChild("coordd.alerts.actions.apprise_child", environ=environ, seconds=deadline)
+        self._taken = False
 
     async def perform(self, message: Message) -> None:
         """Tell the message.
@@ -63,8 +65,19 @@ class AppriseAction:
         )
 
     def check(self) -> str | None:
-        """Return whether apprise is missing."""
-        return MISSING if find_spec("apprise") is None else None
+        """Return why it cannot work here: apprise is missing, or takes no such address. Blocking.
+
+        Apprise itself is asked once, in a process of its own, which takes a second or two; it sends nothing.
+        """
+        if find_spec("apprise") is None:
+            return MISSING
+        if not self._taken:
+            try:
+                self._child.ask_blocking({"url": self._url, "check": True})
+            except ActionFailed as error:
+                return str(error)
+            self._taken = True
+        return None
 
 
 def _type_of(message: Message) -> str:

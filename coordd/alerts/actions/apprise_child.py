@@ -1,7 +1,7 @@
 """Tell one message by apprise, as a process of its own that ``apprise.py`` starts (``python -m``).
 
-The question is a JSON object on stdin: ``url``, ``title``, ``body``, ``type``. Whatever apprise, its plugins
-and what they import print or log goes nowhere: it can hold the address.
+The question is a JSON object on stdin: ``url``, ``title``, ``body``, ``type``, or ``url`` and ``check``.
+Whatever apprise, its plugins and what they import print or log goes nowhere: it can hold the address.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Any
 
 _LIFETIME = 120
 """Seconds after which it ends in any case."""
@@ -32,8 +33,8 @@ def main() -> None:
     os._exit(0)  # threads of apprise's that still wait are left behind
 
 
-def tell(question: dict[str, str]) -> str | None:
-    """Return why it was not told, else None."""
+def tell(question: dict[str, Any]) -> str | None:
+    """Return why it was not told, else None; with ``check`` why it could not be, and tell nothing."""
     try:
         import apprise
     except ImportError:
@@ -44,6 +45,8 @@ def tell(question: dict[str, str]) -> str | None:
     told = apprise.Apprise()
     if not told.add(question["url"]):
         return "apprise does not take its address: try it with 'apprise -v'"
+    if question.get("check"):
+        return None
     # as text: services that take HTML or Markdown are given it escaped
     delivered = told.notify(
         body=question["body"],

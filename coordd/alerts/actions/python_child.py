@@ -8,6 +8,7 @@ or why it failed, in words.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 
@@ -29,7 +30,8 @@ class PythonChild:
     """
 
     def __init__(self, module: str, *, environ: Mapping[str, str], seconds: float) -> None:
-        self._module = module
+        # -P: no directory on the way to the modules that was not there when this process was started
+        self._argv = [sys.executable, "-P", "-m", module]
         self._environ = environ
         self._seconds = seconds
         self._runner = ChildRunner(kept_stdout=_ANSWER)
@@ -40,20 +42,51 @@ class PythonChild:
         Raises:
             ActionFailed: it was not done.
         """
-        # -P: no directory on the way to the modules that was not there when this process was started
-        argv = [sys.executable, "-P", "-m", self._module]
-        stdin = json.dumps(question).encode("ascii") + b"\n"
         try:
-            ended = await self._runner.run(argv, environ=self._environ, stdin=stdin, seconds=self._seconds)
+            ended = await self._runner.run(
+                self._argv, environ=self._environ, stdin=_line(question), seconds=self._seconds
+            )
         except CannotStart as error:
             raise ActionFailed(f"the process that sends cannot be started: {error}") from None
         if ended.status is None:
             raise ActionFailed(
                 f"it was not told within {self._seconds:g} s, and the process that sends was killed"
             )
+        _judge(ended.status, ended.stdout)
+
+    def ask_blocking(self, question: Mapping[str, object]) -> None:
+        """Have it done while this thread waits.
+
+        Raises:
+            ActionFailed: it was not done.
+        """
         try:
-            failed = json.loads(ended.stdout)["failed"]
-        except (ValueError, LookupError, TypeError):
-            raise ActionFailed(f"the process that sends has ended: {in_words(ended.status)}") from None
-        if failed is not None:
-            raise ActionFailed(clipped(escape(str(failed)), _LONGEST))
+            done = subprocess.run(
+                self._argv,
+                input=_line(question),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self._environ,
+                cwd="/",
+                timeout=self._seconds,
+                check=False,
+            )
+        except OSError as error:
+            raise ActionFailed(f"the process that sends cannot be started: {error.strerror}") from None
+        except subprocess.TimeoutExpired:
+            raise ActionFailed(f"the process that sends did not answer within {self._seconds:g} s") from None
+        _judge(done.returncode, done.stdout[:_ANSWER])
+
+
+def _line(question: Mapping[str, object]) -> bytes:
+    return json.dumps(question).encode("ascii") + b"\n"
+
+
+def _judge(status: int, stdout: bytes) -> None:
+    """Raise ActionFailed if the answer says that it was not done, or there is no answer."""
+    try:
+        failed = json.loads(stdout)["failed"]
+    except (ValueError, LookupError, TypeError):
+        raise ActionFailed(f"the process that sends has ended: {in_words(status)}") from None
+    if failed is not None:
+        raise ActionFailed(clipped(escape(str(failed)), _LONGEST))

@@ -372,7 +372,7 @@ def test_what_waits_in_a_state_is_sound_or_passed_over(field: str, nonsense: obj
     for one in restored.outbox.parcels.values():
         assert again(one.message).to_json()
     assert all(isinstance(one.title, str) for one in restored.outbox.told)
-    report(restored, actions={}, now=play.now, daemon={}, process={}, problems=[])
+    report(restored, checks={}, now=play.now, daemon={}, process={}, problems=[])
 
 
 def test_too_many_messages_are_given_up_and_listed() -> None:
